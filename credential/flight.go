@@ -1,0 +1,266 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// A flight is one read that any number of callers wait for. It belongs to
+// none of them: each leaves by its own context, and the read goes on.
+type flight struct {
+	done     chan struct{}
+	number   uint64
+	deadline int64 // wall time; past it the flight is abandoned
+	val      Value // set before done closes
+	err      error
+}
+
+// over reports that there is nothing to join: no flight, a finished one, or one
+// that a freeze of the process has left behind.
+func (f *flight) over(now int64) bool {
+	if f == nil || now > f.deadline {
+		return true
+	}
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (f *flight) wait(ctx context.Context) (Value, error) {
+	select {
+	case <-f.done:
+		return f.val, f.err
+	default:
+	}
+	select {
+	case <-f.done:
+		return f.val, f.err
+	case <-ctx.Done():
+		return Value{}, context.Cause(ctx)
+	}
+}
+
+// leaveEarly bounds ctx by budget and, where ctx has a deadline, by what is
+// left of it minus max(100 ms, 10 %): time to use what the caller holds.
+func leaveEarly(ctx context.Context, budget time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if ok {
+		left := time.Until(deadline)
+		budget = min(budget, left-max(100*time.Millisecond, left/10))
+	} else if budget >= forever {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, max(0, budget))
+}
+
+// launch runs work in a goroutine of its own. c.mu is held.
+func (c *Cache) launch(ctx context.Context, now int64, bound time.Duration, work func(context.Context, *flight) (Value, error)) *flight {
+	c.started++
+	f := &flight{done: make(chan struct{}), number: c.started, deadline: now + int64(bound)}
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		defer close(f.done)
+		f.err = errors.New("credential: the read ended without an answer")
+		defer func() {
+			if p := recover(); p != nil {
+				f.err = panicError("cache", p)
+			}
+		}()
+		f.val, f.err = work(ctx, f)
+	}()
+	return f
+}
+
+// startRefresh starts an ordinary read. c.mu is held.
+func (c *Cache) startRefresh(ctx context.Context, now int64) *flight {
+	bound := c.set.timeout*time.Duration(leaves(c.src())) + time.Second
+	c.refresh = c.launch(ctx, now, bound, func(ctx context.Context, f *flight) (Value, error) {
+		v, src, err := c.load(ctx, c.src())
+		if err != nil {
+			return Value{}, c.fail(err)
+		}
+		return c.publish(f, c.newEntry(v, src, false)), nil
+	})
+	return c.refresh
+}
+
+// fail records a failed read.
+func (c *Cache) fail(err error) error {
+	now := c.set.time().UnixNano()
+	least := time.Duration(0)
+	if errors.Is(err, ErrNotFound) {
+		least = notFoundCoolDown
+	}
+	c.mu.Lock()
+	c.failed.extend(now, least)
+	c.failed.err, c.failed.told = err, false
+	e := c.cur.Load()
+	c.mu.Unlock()
+	c.emit("failed", e, err)
+	return err
+}
+
+// publish makes e the current entry unless something better is, and returns
+// what is current then.
+func (c *Cache) publish(f *flight, e *entry) Value {
+	c.mu.Lock()
+	c.failed = failure{}
+	cur := c.cur.Load()
+	kind := "rotated"
+	switch {
+	case cur != nil && f.number < c.shown:
+		c.mu.Unlock() // a later read is out already
+		return cur.val
+	case cur == nil:
+		kind = "loaded"
+	case cur.id == e.id:
+		kind = "loaded"
+		n := e.copyWith(cur.rejected)
+		n.accepted.Store(cur.accepted.Load())
+		e = n
+	case c.graves.find(e.id) != nil && !cur.rejected:
+		// The store came back to a value that the service refused; the one in
+		// use, from the standby or a fresher replica, stays for another TTL.
+		kept := cur.copyWith(false)
+		kept.floor, kept.span, kept.hard = e.floor, e.span, e.hard
+		e, kind = kept, "loaded"
+		e.hard, e.stale = min(e.hard, cur.limit()), min(cur.limit(), e.hard+int64(c.set.stale))
+	case c.graves.find(e.id) != nil:
+		e = e.buried()
+	}
+	c.shown = f.number
+	c.cur.Store(e)
+	c.mu.Unlock()
+	if kind == "rotated" && e.standby {
+		kind = "promoted"
+	}
+	c.emit(kind, e, nil)
+	return e.val
+}
+
+// limit is the expiry of the value, if it has one.
+func (e *entry) limit() int64 {
+	if e.val.Expires.IsZero() {
+		return forever
+	}
+	return e.val.Expires.UnixNano()
+}
+
+// load asks src, or the winner of a chain, and returns the very source that
+// answered.
+func (c *Cache) load(ctx context.Context, src Source) (Value, Source, error) {
+	switch s := src.(type) {
+	case *pair:
+		return c.load(ctx, s.primary())
+	case *Chain:
+		c.mu.Lock()
+		winner := c.winners[s]
+		c.mu.Unlock()
+		if winner != nil {
+			return c.load(ctx, winner)
+		}
+		var leaf Source
+		v, winner, err := s.first(ctx, func(ctx context.Context, src Source) (Value, error) {
+			v, from, err := c.load(ctx, src)
+			leaf = from
+			return v, err
+		})
+		if err == nil {
+			c.mu.Lock()
+			c.winners[s] = winner
+			c.mu.Unlock()
+		}
+		return v, leaf, err
+	}
+	v, err := c.ask(ctx, src, nil)
+	return v, src, err
+}
+
+// ask reads src once, in a goroutine of its own because a source may ignore
+// its context, and checks what comes.
+func (c *Cache) ask(ctx context.Context, src Source, r *Rejection) (Value, error) {
+	name := sourceName(src)
+	ctx, cancel := context.WithTimeout(ctx, c.set.timeout)
+	defer cancel()
+	type answer struct {
+		v   Value
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		a := answer{err: &SourceError{Source: name, Op: "retrieve", Err: errors.New("the source ended its goroutine"), Transient: true}}
+		defer func() {
+			if p := recover(); p != nil {
+				a = answer{err: panicError(name, p)}
+			}
+			answers <- a
+		}()
+		if renewer, ok := src.(Renewer); ok && r != nil {
+			a.v, a.err = renewer.Renew(ctx, *r)
+		} else {
+			a.v, a.err = src.Retrieve(ctx)
+		}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return Value{}, c.lasting(name, a.err)
+		}
+		return c.admit(name, a.v)
+	case <-ctx.Done():
+		return Value{}, &SourceError{Source: name, Op: "retrieve", Err: context.DeadlineExceeded, Transient: true,
+			Hint: fmt.Sprintf("no answer within %v; check that the store can be reached from here", c.set.timeout)}
+	}
+}
+
+// lasting makes "unavailable" a passing fault once the source has given a
+// value: a file that is missing for the moment of its replacement, say.
+func (c *Cache) lasting(name string, err error) error {
+	if e := c.cur.Load(); e != nil && errors.Is(err, ErrUnavailable) && sourceName(e.src()) == name {
+		return &SourceError{Source: name, Op: "retrieve", Err: fmt.Errorf("gone, after it was there: %s", err), Transient: true}
+	}
+	return err
+}
+
+func (c *Cache) admit(name string, v Value) (Value, error) {
+	if v.Source == "" {
+		v.Source = name
+	}
+	if now := c.set.time(); !v.Expires.IsZero() && !v.Expires.After(now) {
+		return Value{}, &SourceError{Source: v.Source, Op: "check the value", Transient: true,
+			Err:  fmt.Errorf("it expired at %s", v.Expires.UTC().Format(time.RFC3339)),
+			Hint: "check the clock here and at the issuer"}
+	}
+	return checked(v)
+}
+
+// panicError does not show the panic's value, which may hold anything, unless
+// the runtime made it.
+func panicError(name string, p any) error {
+	what := fmt.Sprintf("panic with a %T", p)
+	if re, ok := p.(runtime.Error); ok {
+		what = "panic: " + re.Error()
+	}
+	return &SourceError{Source: name, Op: "retrieve", Err: errors.New(what), Hint: "a bug in the source", Transient: true}
+}
+
+// leaves counts the sources below src, each of which may take a timeout.
+func leaves(src Source) int {
+	switch s := src.(type) {
+	case *pair:
+		return leaves(s.primary()) + leaves(s.standby())
+	case *Chain:
+		n := 0
+		for _, child := range s.list() {
+			n += leaves(child)
+		}
+		return n
+	}
+	return 1
+}

@@ -1,0 +1,286 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"time"
+)
+
+const (
+	// coldGrace bounds the grace of a value that no service ever accepted.
+	coldGrace = 2 * time.Second
+	// firstPoll doubles to maxPoll: how often a store is read in the grace.
+	firstPoll = 50 * time.Millisecond
+	maxPoll   = time.Second
+	// firstTrial quadruples: when a new value that was refused is tried again.
+	firstTrial = 150 * time.Millisecond
+	// reburied is when a recovery takes a rejected value for a new one: an
+	// operator may have gone back to it.
+	reburied = time.Minute
+)
+
+// Replace tells that a service rejected r.Value, and returns what to send
+// instead. It compares first: if another value is current by now, that one is
+// returned and nothing is read. Otherwise one read serves all callers; it never
+// joins a read that began before the rejection. If the store still has the
+// rejected value, the standby is next (see [Standby]), and then the store is
+// read again until the grace is over.
+//
+// The result may be the rejected value itself, when no service has ever
+// accepted it and it may have been refused for being too new; the caller may
+// send it once more.
+//
+// The error wraps [ErrRejected] if there is nothing else to send; during the
+// cool-down that follows (1 s doubling to 60 s) it comes at once and without
+// I/O. A caller with a deadline gets it early, by max(100 ms, 10 %) of the time
+// left, so that it can still use the service's own answer. A ctx that is done
+// is returned as its cause.
+func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
+	if r.Value.Secret.IsZero() {
+		return Value{}, errNoValue
+	}
+	if ctx.Err() != nil {
+		return Value{}, context.Cause(ctx)
+	}
+	id := c.id(r.Value)
+	now := c.set.time().UnixNano()
+	c.mu.Lock()
+	cur := c.cur.Load()
+	if cur != nil && !cur.rejected && (cur.id != id || r.stale()) {
+		c.mu.Unlock()
+		return c.Retrieve(ctx)
+	}
+	first := cur != nil && !cur.rejected
+	if first {
+		cur = cur.buried()
+		c.cur.Store(cur)
+	}
+	if cur != nil {
+		id = cur.id // a late rejection of an older value waits for the same cure
+	}
+	grave := c.graves.mark(id, now, cur != nil && cur.accepted.Load())
+	f := c.recovery
+	if f.over(now) {
+		f = nil
+		if !grave.cooling(now) {
+			f = c.startRecovery(ctx, now, grave, cur, r)
+		}
+	}
+	c.mu.Unlock()
+	if first {
+		c.emit("rejected", cur, nil)
+	}
+	if f == nil {
+		return Value{}, c.rejected(nil)
+	}
+	early, cancel := leaveEarly(ctx, forever)
+	defer cancel()
+	v, err := f.wait(early)
+	if err != nil && ctx.Err() == nil && early.Err() != nil && !errors.Is(err, ErrRejected) {
+		return Value{}, c.rejected(errors.New("the deadline is too near to wait for a new one"))
+	}
+	return v, err
+}
+
+// stale reports that the value was sent before it was last accepted again.
+func (r *Rejection) stale() bool { return r.Value.ref != nil && r.Value.ref().rejected }
+
+func (c *Cache) rejected(err error) error {
+	if err == nil {
+		return fmt.Errorf("%w: %s has no other value; publish a valid one", ErrRejected, sourceName(c.src()))
+	}
+	return fmt.Errorf("%w: %s gave no other value: %w", ErrRejected, sourceName(c.src()), err)
+}
+
+// A recovery looks for a value to send in place of a rejected one.
+type recovery struct {
+	c     *Cache
+	f     *flight
+	grave *tombstone
+	cur   *entry // the rejected entry; nil if the value came from elsewhere
+	r     Rejection
+	end   int64 // of the grace
+	wait  time.Duration
+	trial bool // the rejected value may be offered again
+	fresh bool // another value was accepted before: it may just be too new
+}
+
+// startRecovery starts a forced read. c.mu is held.
+func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, cur *entry, r Rejection) *flight {
+	rec := &recovery{c: c, grave: grave, cur: cur, r: r, end: now}
+	if !grave.spent {
+		rec.fresh = !grave.was && c.trusted
+		rec.trial = !grave.was && cur != nil
+		grace := c.set.grace
+		if !grave.was && !rec.fresh {
+			grace = min(grace, coldGrace)
+		}
+		rec.end = grave.at + int64(grace)
+	}
+	rec.wait = firstPoll
+	if rec.trial && rec.fresh {
+		rec.wait = firstTrial << (2 * min(grave.trials, 4))
+	}
+	bound := c.set.grace + c.set.timeout*time.Duration(leaves(c.src())+1) + time.Second
+	c.recovery = c.launch(ctx, now, bound, func(ctx context.Context, f *flight) (Value, error) {
+		rec.f = f
+		return rec.run(ctx)
+	})
+	return c.recovery
+}
+
+func (rec *recovery) run(ctx context.Context) (Value, error) {
+	wait := rec.wait
+	if rec.trial && rec.fresh && rec.now()+int64(wait) <= rec.end {
+		sleep(wait)
+	}
+	for {
+		e, err := rec.read(ctx)
+		if e != nil {
+			return rec.c.publish(rec.f, e), nil
+		}
+		if v, ok := rec.cured(); ok {
+			return v, nil
+		}
+		pause := jitter(wait)
+		over := rec.now()+int64(pause) > rec.end || err != nil && permanent(err)
+		if rec.trial && (rec.fresh || over) {
+			return rec.offer(over)
+		}
+		if over {
+			return rec.giveUp(err)
+		}
+		sleep(pause)
+		wait = min(2*wait, maxPoll)
+	}
+}
+
+// read returns an entry that is worth a try, or why the primary gave none: a
+// standby that has nothing is the rule, not a failure.
+func (rec *recovery) read(ctx context.Context) (*entry, error) {
+	c := rec.c
+	var primaryErr error
+	for i, src := range c.candidates(c.src()) {
+		var r *Rejection
+		if rec.cur != nil && same(src, rec.cur.src()) {
+			r = &rec.r
+		}
+		v, leaf, err := c.loadOrRenew(ctx, src, r)
+		if err != nil {
+			if i == 0 {
+				primaryErr = err
+			}
+			continue
+		}
+		e := c.newEntry(v, leaf, i > 0)
+		if rec.untried(e.id) {
+			return e, nil
+		}
+		if rec.cur != nil && e.id == rec.cur.id {
+			c.publish(rec.f, e) // the same again; it need not be read before its TTL is over
+		}
+	}
+	return nil, primaryErr
+}
+
+func (rec *recovery) untried(id identity) bool {
+	if id == rec.grave.id {
+		return false
+	}
+	rec.c.mu.Lock()
+	defer rec.c.mu.Unlock()
+	old := rec.c.graves.find(id)
+	if old == nil {
+		return true
+	}
+	if rec.now()-old.at < int64(reburied) {
+		return false
+	}
+	rec.c.graves.remove(id)
+	return true
+}
+
+// cured reports that the service has accepted the value meanwhile, or another
+// read brought a new one.
+func (rec *recovery) cured() (Value, bool) {
+	if e := rec.c.cur.Load(); e != nil && !e.rejected {
+		return e.val, true
+	}
+	return Value{}, false
+}
+
+// offer hands out the rejected value for one more send.
+func (rec *recovery) offer(last bool) (Value, error) {
+	c := rec.c
+	now := rec.now()
+	c.mu.Lock()
+	rec.grave.trials++
+	if last {
+		rec.grave.spent = true
+		rec.grave.extend(now, 0)
+	}
+	c.mu.Unlock()
+	return rec.cur.val, nil
+}
+
+func (rec *recovery) giveUp(err error) (Value, error) {
+	c := rec.c
+	least := time.Duration(0)
+	if errors.Is(err, ErrNotFound) {
+		least = notFoundCoolDown
+	}
+	now := rec.now()
+	c.mu.Lock()
+	rec.grave.spent = true
+	rec.grave.extend(now, least)
+	c.mu.Unlock()
+	err = c.rejected(err)
+	c.emit("failed", rec.cur, err)
+	return Value{}, err
+}
+
+func (rec *recovery) now() int64 { return rec.c.set.time().UnixNano() }
+
+// candidates lists the sources that may hold another credential for the same
+// service: the primary, and then the standbys.
+func (c *Cache) candidates(src Source) []Source {
+	switch s := src.(type) {
+	case *pair:
+		return append(c.candidates(s.primary()), c.candidates(s.standby())...)
+	case *Chain:
+		c.mu.Lock()
+		winner := c.winners[s]
+		c.mu.Unlock()
+		if winner != nil {
+			return c.candidates(winner)
+		}
+	}
+	return []Source{src}
+}
+
+func (c *Cache) loadOrRenew(ctx context.Context, src Source, r *Rejection) (Value, Source, error) {
+	if _, ok := src.(Renewer); ok && r != nil {
+		v, err := c.ask(ctx, src, r)
+		return v, src, err
+	}
+	return c.load(ctx, src)
+}
+
+// same compares sources, which may hold what cannot be compared.
+func same(a, b Source) bool {
+	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}
+
+func jitter(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d)/10+1)) //nolint:gosec // jitter, not a secret
+}
+
+// sleep bounds itself: it is called with at most a few seconds, in a flight.
+func sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}

@@ -1,0 +1,82 @@
+package credential
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+const (
+	redacted     = "[redacted]"
+	bearerPrefix = "Bearer "
+)
+
+// A Secret is a string that does not print, log or marshal itself: fmt, slog,
+// encoding/json, encoding/xml, templates, errors and panics show
+// "[redacted]", also where the Secret sits in an unexported field. The text
+// lives in a closure, because fmt, go-cmp and spew read every other
+// representation by reflection.
+//
+// The zero Secret is empty. A Secret is immutable and safe for concurrent
+// use. It is not comparable with ==; use [Secret.Equal]. Its memory is the
+// garbage collector's and is not erased.
+type Secret struct {
+	// header returns the text with bearerPrefix before it, so that neither
+	// form of the header costs an allocation per request.
+	header func() string
+}
+
+// NewSecret returns a Secret that holds text.
+func NewSecret(text string) Secret {
+	header := bearerPrefix + text
+	return Secret{header: func() string { return header }}
+}
+
+// Reveal returns the text. Search for its callers, and those of
+// [Secret.Bearer], to audit every use.
+func (s Secret) Reveal() string {
+	if s.header == nil {
+		return ""
+	}
+	return s.header()[len(bearerPrefix):]
+}
+
+// Bearer returns "Bearer " and the text: the value of the Authorization
+// header (RFC 6750, section 2.1). It does not allocate. The zero Secret
+// returns the empty string.
+func (s Secret) Bearer() string {
+	if s.header == nil {
+		return ""
+	}
+	return s.header()
+}
+
+// IsZero reports whether s holds no text.
+func (s Secret) IsZero() bool { return len(s.Reveal()) == 0 }
+
+// Equal reports whether s and t hold the same text, in a time that depends on
+// the lengths only.
+func (s Secret) Equal(t Secret) bool {
+	a, b := sha256.Sum256([]byte(s.Reveal())), sha256.Sum256([]byte(t.Reveal()))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// Format writes "[redacted]" for every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// String returns "[redacted]".
+func (s Secret) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (s Secret) GoString() string { return redacted }
+
+// LogValue returns "[redacted]".
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText returns "[redacted]".
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalJSON returns "[redacted]" as a JSON string.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

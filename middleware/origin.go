@@ -1,0 +1,147 @@
+package middleware
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// ErrOrigin says that a request was about to leave the origin that its
+// credential was configured for, for example by a redirect. Nothing was sent
+// and no credential was fetched.
+var ErrOrigin = errors.New("middleware: request is not for the credential's origin")
+
+// An origin is a scheme, a host and a port (RFC 6454, section 4), lower case.
+type origin struct {
+	scheme, host, port string
+}
+
+func (o origin) String() string { return o.scheme + "://" + o.hostport() }
+
+func (o origin) hostport() string {
+	if strings.Contains(o.host, ":") {
+		return "[" + o.host + "]:" + o.port
+	}
+	return o.host + ":" + o.port
+}
+
+// parseOrigin reads "https://host[:port]". Plain http is allowed to a
+// loopback address only: anything else would show the credential to the
+// network.
+func parseOrigin(s string) (origin, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return origin{}, fmt.Errorf("middleware: origin: not a URL (want https://host[:port])")
+	}
+	switch {
+	case u.User != nil:
+		return origin{}, fmt.Errorf("middleware: origin: holds user information; remove it")
+	case u.Opaque != "" || u.Host == "":
+		return origin{}, fmt.Errorf("middleware: origin %q: want https://host[:port]", s)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return origin{}, fmt.Errorf("middleware: origin of %q: holds a path, a query or a fragment; want https://host[:port]", u.Host)
+	}
+	o, ok := originOf(u)
+	if !ok {
+		return origin{}, fmt.Errorf("middleware: origin %q: want an ASCII host, a port from 1 to 65535 and https (punycode for other names)", s)
+	}
+	if o.scheme == "http" && !loopback(o.host) {
+		return origin{}, fmt.Errorf("middleware: origin %q: plain http shows the credential to the network; use https (http is for loopback addresses)", s)
+	}
+	return o, nil
+}
+
+func originOf(u *url.URL) (origin, bool) {
+	o := origin{scheme: u.Scheme, host: lowerASCII(u.Hostname()), port: u.Port()}
+	if o.port == "" {
+		switch o.scheme {
+		case "https":
+			o.port = "443"
+		case "http":
+			o.port = "80"
+		}
+	}
+	return o, (o.scheme == "https" || o.scheme == "http") && plainHost(o.host) && plainPort(o.port)
+}
+
+// plainHost admits what DNS names and IP literals are made of, and nothing
+// that a resolver, a proxy and we could read differently.
+func plainHost(h string) bool {
+	if h == "" || len(h) > 253 || h[len(h)-1] == '.' {
+		return false
+	}
+	for i := range len(h) {
+		c := h[i]
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == ':') {
+			return false
+		}
+	}
+	return true
+}
+
+func plainPort(p string) bool {
+	n := 0
+	for i := range len(p) {
+		if p[i] < '0' || p[i] > '9' || n > 65535 {
+			return false
+		}
+		n = n*10 + int(p[i]-'0')
+	}
+	return n >= 1 && n <= 65535 && p[0] != '0'
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// lowerASCII leaves other letters alone: strings.ToLower would map U+212A, the
+// Kelvin sign, to k.
+func lowerASCII(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c >= 'A' && c <= 'Z' {
+			b := []byte(s)
+			for j, c := range b {
+				if c >= 'A' && c <= 'Z' {
+					b[j] = c + 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}
+
+// check refuses a request that would carry the credential elsewhere. It is an
+// allow-list: whatever is not plainly the configured origin is refused.
+func (o origin) check(req *http.Request) error {
+	u := req.URL
+	if u == nil {
+		return fmt.Errorf("%w: it has no URL", ErrOrigin)
+	}
+	got, ok := originOf(u)
+	switch {
+	case !ok || u.Opaque != "":
+		return fmt.Errorf("%w: its URL is not a plain http(s) URL; want %s", ErrOrigin, o)
+	case got != o:
+		return fmt.Errorf("%w: it goes to %s, the credential is for %s", ErrOrigin, got, o)
+	case u.User != nil:
+		return fmt.Errorf("%w: its URL holds user information", ErrOrigin)
+	case req.RequestURI != "" || req.Method == http.MethodConnect:
+		return fmt.Errorf("%w: it names its target beside the URL", ErrOrigin)
+	case req.Host != "" && req.Host != u.Host && !o.sameHost(req.Host):
+		return fmt.Errorf("%w: its Host header names another host than its URL", ErrOrigin)
+	}
+	return nil
+}
+
+func (o origin) sameHost(hostport string) bool {
+	got, ok := originOf(&url.URL{Scheme: o.scheme, Host: hostport})
+	return ok && got == o
+}
