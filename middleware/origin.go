@@ -34,22 +34,22 @@ func (o origin) hostport() string {
 func parseOrigin(s string) (origin, error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return origin{}, fmt.Errorf("middleware: origin: not a URL (want https://host[:port])")
+		return origin{}, errors.New("middleware: origin: not a URL; want https://host[:port]")
 	}
 	switch {
 	case u.User != nil:
-		return origin{}, fmt.Errorf("middleware: origin: holds user information; remove it")
+		return origin{}, errors.New("middleware: origin: holds user information; remove it")
 	case u.Opaque != "" || u.Host == "":
-		return origin{}, fmt.Errorf("middleware: origin %q: want https://host[:port]", s)
+		return origin{}, errors.New("middleware: origin: want https://host[:port]")
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return origin{}, fmt.Errorf("middleware: origin of %q: holds a path, a query or a fragment; want https://host[:port]", u.Host)
 	}
 	o, ok := originOf(u)
 	if !ok {
-		return origin{}, fmt.Errorf("middleware: origin %q: want an ASCII host, a port from 1 to 65535 and https (punycode for other names)", s)
+		return origin{}, errors.New("middleware: origin: want https, an ASCII host (punycode for other names) and a port from 1 to 65535")
 	}
 	if o.scheme == "http" && !loopback(o.host) {
-		return origin{}, fmt.Errorf("middleware: origin %q: plain http shows the credential to the network; use https (http is for loopback addresses)", s)
+		return origin{}, fmt.Errorf("middleware: origin: plain http to %s shows the credential to the network; use https (http is for loopback addresses)", o.host)
 	}
 	return o, nil
 }

@@ -1,0 +1,264 @@
+package boundary_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What the SDKs link. A pattern that ends in "/..." stands for the modules
+// below it and itself.
+var (
+	awsModules = []string{
+		"github.com/aws/aws-sdk-go-v2/...",
+		"github.com/aws/smithy-go",
+	}
+	azureCoreModules = []string{
+		"github.com/Azure/azure-sdk-for-go/sdk/azcore",
+		"github.com/Azure/azure-sdk-for-go/sdk/internal",
+		"golang.org/x/net",
+		"golang.org/x/text",
+	}
+	azureIdentityModules = slices.Concat(azureCoreModules, []string{
+		"github.com/Azure/azure-sdk-for-go/sdk/azidentity",
+		"github.com/AzureAD/microsoft-authentication-library-for-go",
+		"github.com/golang-jwt/jwt/v5",
+		"github.com/google/uuid",
+		"github.com/kylelemons/godebug",
+		"github.com/pkg/browser",
+		"golang.org/x/crypto",
+		"golang.org/x/sync",
+	})
+	azureVaultModules = slices.Concat(azureIdentityModules, []string{
+		"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets",
+		"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/internal",
+	})
+	vaultModules = []string{
+		"github.com/cenkalti/backoff/v4",
+		"github.com/go-jose/go-jose/v4",
+		"github.com/hashicorp/errwrap",
+		"github.com/hashicorp/go-cleanhttp",
+		"github.com/hashicorp/go-multierror",
+		"github.com/hashicorp/go-retryablehttp",
+		"github.com/hashicorp/go-rootcerts",
+		"github.com/hashicorp/go-secure-stdlib/...",
+		"github.com/hashicorp/go-sockaddr",
+		"github.com/hashicorp/hcl",
+		"github.com/hashicorp/vault/api/...",
+		"github.com/mitchellh/mapstructure",
+		"github.com/ryanuber/go-glob",
+		"golang.org/x/net",
+		"golang.org/x/text",
+		"golang.org/x/time",
+	}
+	otelModules = []string{
+		"github.com/cespare/xxhash/v2",
+		"github.com/go-logr/logr",
+		"github.com/go-logr/stdr",
+		"go.opentelemetry.io/auto/sdk",
+		"go.opentelemetry.io/otel",
+		"go.opentelemetry.io/otel/log",
+		"go.opentelemetry.io/otel/metric",
+		"go.opentelemetry.io/otel/trace",
+	}
+	middlewareModules = []string{
+		"github.com/sethvargo/go-retry",
+		"golang.org/x/time",
+	}
+	clientModules = slices.Concat(middlewareModules, []string{
+		"github.com/coder/websocket",
+		"github.com/openai/openai-go/v3",
+		"github.com/tidwall/gjson",
+		"github.com/tidwall/match",
+		"github.com/tidwall/pretty",
+		"github.com/tidwall/sjson",
+	})
+	leaves = []string{
+		"credential/awsextension",
+		"credential/awssecretsmanager",
+		"credential/azureidentity",
+		"credential/azurekeyvault",
+		"credential/hashivault",
+		"credential/openaiworkload",
+	}
+)
+
+// A bound is what a package may link and how much it may export.
+type bound struct {
+	// modules are all that the package links from outside, no more, no less.
+	modules []string
+	// own are the packages of this module that it may import.
+	own []string
+	// exports is the most exported package-level names that it may have.
+	exports int
+}
+
+var bounds = map[string]bound{
+	".":                            {},
+	"credential":                   {exports: 30},
+	"credential/credentialtest":    {exports: 8, own: []string{"credential"}},
+	"credential/awsextension":      {exports: 6, own: []string{"credential"}},
+	"credential/awssecretsmanager": {exports: 6, own: []string{"credential"}, modules: awsModules},
+	"credential/azureidentity":     {exports: 6, own: []string{"credential"}, modules: azureIdentityModules},
+	"credential/azurekeyvault":     {exports: 6, own: []string{"credential"}, modules: azureVaultModules},
+	"credential/hashivault":        {exports: 6, own: []string{"credential"}, modules: vaultModules},
+	"credential/openaiworkload":    {exports: 6, own: []string{"credential"}},
+	"credential/auto": {
+		exports: 6,
+		own:     slices.Concat([]string{"credential"}, leaves),
+		modules: slices.Concat(awsModules, azureVaultModules, vaultModules),
+	},
+	"credential/rotation":  {exports: 12, own: []string{"credential"}},
+	"middleware":           {exports: 25, own: []string{"credential"}, modules: middlewareModules},
+	"middleware/telemetry": {exports: 6, own: []string{"credential", "middleware"}, modules: slices.Concat(middlewareModules, otelModules)},
+	"client":               {exports: 12, own: []string{"credential", "middleware"}, modules: clientModules},
+	"client/clienttest":    {exports: 12},
+	"internal/boundary":    {},
+}
+
+// A listed is a package as go list tells it.
+type listed struct {
+	ImportPath, Name string
+	Standard         bool
+	Module           *struct{ Path string }
+	Imports, Deps    []string
+}
+
+// dir is the package's folder from the root.
+func (p listed) dir() string {
+	if p.ImportPath == modulePath {
+		return "."
+	}
+	return strings.TrimPrefix(p.ImportPath, modulePath+"/")
+}
+
+func (p listed) ours() bool { return p.Module != nil && p.Module.Path == modulePath }
+
+// goList returns all that the root module links, by import path.
+func goList(t *testing.T) map[string]listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Name,Standard,Module,Imports,Deps", "./...")
+	cmd.Dir = load(t).root
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v: %s", err, stderr.String())
+	}
+	all := map[string]listed{}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all[p.ImportPath] = p
+	}
+}
+
+// libraries calls f for each package of the module but the programs among the
+// examples, which may link anything.
+func libraries(t *testing.T, f func(t *testing.T, p listed, all map[string]listed)) {
+	t.Helper()
+	all := goList(t)
+	for _, p := range all {
+		if p.ours() && p.Name != "main" {
+			t.Run(p.dir(), func(t *testing.T) { f(t, p, all) })
+		}
+	}
+}
+
+func matches(pattern, module string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return module == base || strings.HasPrefix(module, base+"/")
+	}
+	return module == pattern
+}
+
+// P9: a program links only the SDKs of the sources that it imports.
+func TestEachPackageLinksOnlyItsOwnModules(t *testing.T) {
+	libraries(t, func(t *testing.T, p listed, all map[string]listed) {
+		want, ok := bounds[p.dir()]
+		if !ok {
+			t.Fatalf("no entry for this package in bounds: say what it may link, import and export")
+		}
+		var links []string
+		for _, dep := range p.Deps {
+			if d := all[dep]; d.Module != nil && !d.ours() {
+				links = append(links, d.Module.Path)
+			}
+		}
+		slices.Sort(links)
+		links = slices.Compact(links)
+		for _, m := range links {
+			if !slices.ContainsFunc(want.modules, func(pattern string) bool { return matches(pattern, m) }) {
+				t.Errorf("links %s, which bounds does not allow", m)
+			}
+		}
+		for _, pattern := range want.modules {
+			if !slices.ContainsFunc(links, func(m string) bool { return matches(pattern, m) }) {
+				t.Errorf("does not link %s any more: drop it from bounds", pattern)
+			}
+		}
+	})
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	libraries(t, func(t *testing.T, p listed, all map[string]listed) {
+		for _, dep := range p.Deps {
+			if d := all[dep]; d.ours() && !slices.Contains(bounds[p.dir()].own, d.dir()) {
+				t.Errorf("imports %s, which bounds does not allow", d.dir())
+			}
+		}
+	})
+}
+
+func TestNoPackageLinksWhatIsNotForLibraries(t *testing.T) {
+	// Linked by nobody, at any depth, unless the package is for tests.
+	deep := map[string]string{
+		"github.com/openai/openai-go/v3": "its root package links 16 MB; option is enough",
+		"go.opentelemetry.io/otel/sdk":   "the program chooses the SDK",
+		"testing":                        "it registers flags in the program",
+		"net/http/pprof":                 "it registers handlers in the program",
+	}
+	// Not imported by us; an SDK or the standard library may need it.
+	direct := map[string]string{
+		"C":      "it needs a C compiler",
+		"unsafe": "nothing here needs it",
+		"log":    "a library prints nothing",
+		"expvar": "it publishes the command line",
+	}
+	libraries(t, func(t *testing.T, p listed, _ map[string]listed) {
+		if strings.HasSuffix(p.dir(), "test") {
+			return
+		}
+		for _, dep := range p.Deps {
+			if why := deep[dep]; why != "" {
+				t.Errorf("links %s: %s", dep, why)
+			}
+			if strings.HasPrefix(dep, "go.opentelemetry.io/otel/sdk/") {
+				t.Errorf("links %s: %s", dep, deep["go.opentelemetry.io/otel/sdk"])
+			}
+		}
+		for _, imp := range p.Imports {
+			if why := direct[imp]; why != "" {
+				t.Errorf("imports %s: %s", imp, why)
+			}
+		}
+	})
+}
+
+func TestEveryBoundHasAPackage(t *testing.T) {
+	all := goList(t)
+	for dir := range bounds {
+		if _, ok := all[strings.TrimSuffix(modulePath+"/"+dir, "/.")]; !ok {
+			t.Errorf("bounds has an entry for %s, which does not exist", dir)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package boundary_test
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+var (
+	fence     = regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```[ \t]*$")
+	codeSpan  = regexp.MustCompile("`[^`\n]*`")
+	link      = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)[^)]*\)`)
+	heading   = regexp.MustCompile(`(?m)^#{1,6}[ \t]+(.+?)[ \t]*$`)
+	testName  = regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz)[A-Z]\w*`)
+	testLink  = regexp.MustCompile("\\[`?((?:Test|Benchmark|Fuzz)[A-Z]\\w*)`?\\]\\(([^)#\\s]+)")
+	promiseAt = regexp.MustCompile(`(?m)^[^\w\n]*\b(P\d+)\b`)
+)
+
+const promises = 10
+
+func (r *repository) markdown() []string {
+	var out []string
+	for _, name := range r.other {
+		if strings.HasSuffix(name, ".md") && !strings.Contains(name, "testdata/") {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// slug is the anchor that GitHub makes of a heading.
+func slug(title string) string {
+	title = link.ReplaceAllStringFunc(title, func(s string) string { return s[1:strings.Index(s, "]")] })
+	var b strings.Builder
+	for _, c := range strings.ToLower(title) {
+		switch {
+		case c == ' ':
+			b.WriteRune('-')
+		case c == '-' || c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c):
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+func anchors(text string) []string {
+	var out []string
+	seen := map[string]int{}
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		s := slug(m[1])
+		if n := seen[s]; n > 0 {
+			out = append(out, fmt.Sprintf("%s-%d", s, n))
+		} else {
+			out = append(out, s)
+		}
+		seen[s]++
+	}
+	return out
+}
+
+func TestRelativeLinksResolve(t *testing.T) {
+	r := load(t)
+	for _, name := range r.markdown() {
+		text := fence.ReplaceAllString(r.read(t, name), "")
+		// Code spans go, but the text of a link may be one.
+		text = codeSpan.ReplaceAllString(text, "code")
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, ":") {
+				continue
+			}
+			file := name
+			if target != "" {
+				file = path.Join(path.Dir(name), target)
+			}
+			if _, err := os.Stat(filepath.Join(r.root, filepath.FromSlash(file))); err != nil {
+				t.Errorf("%s: link to %s: no such file", name, m[1])
+			} else if anchor != "" && strings.HasSuffix(file, ".md") && !slices.Contains(anchors(r.read(t, file)), anchor) {
+				t.Errorf("%s: link to %s: no such heading", name, m[1])
+			}
+		}
+	}
+}
+
+// What a document claims to be tested is tested.
+func TestEveryTestNamedInTheDocumentsExists(t *testing.T) {
+	r := load(t)
+	funcs := r.funcNames()
+	for _, name := range r.markdown() {
+		text := r.read(t, name)
+		for _, id := range testName.FindAllString(text, -1) {
+			if funcs[id] == nil {
+				t.Errorf("%s names %s, which does not exist", name, id)
+			}
+		}
+		for _, m := range testLink.FindAllStringSubmatch(text, -1) {
+			file := path.Join(path.Dir(name), m[2])
+			in := func(f string) bool { return f == file || path.Dir(f) == file }
+			if declared := funcs[m[1]]; declared != nil && !slices.ContainsFunc(declared, in) {
+				t.Errorf("%s links %s to %s; it is in %s", name, m[1], m[2], strings.Join(declared, ", "))
+			}
+		}
+	}
+}
+
+// The README has a paragraph, a list item or a row of a table for each promise;
+// it begins with P1 to P10 and names the tests that hold it.
+func TestEveryPromiseNamesItsTest(t *testing.T) {
+	r := load(t)
+	if !slices.Contains(r.other, "README.md") {
+		t.Fatal("README.md is missing: it has to list the promises P1 to P10 with their tests")
+	}
+	text := fence.ReplaceAllString(r.read(t, "README.md"), "")
+	named := map[string]bool{}
+	starts := promiseAt.FindAllStringSubmatchIndex(text, -1)
+	if starts == nil {
+		t.Fatal("README.md has no promises yet: begin a row, item or paragraph with P1 to P10 and name the tests in it")
+	}
+	for i, at := range starts {
+		end := len(text)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		part, _, _ := strings.Cut(text[at[0]:end], "\n\n")
+		promise := text[at[2]:at[3]]
+		named[promise] = named[promise] || testName.MatchString(part)
+	}
+	for n := 1; n <= promises; n++ {
+		if p := fmt.Sprintf("P%d", n); !named[p] {
+			t.Errorf("README.md names no test for promise %s", p)
+		}
+	}
+}
+
+// A path of the machine that something was written on helps nobody else. The
+// patterns are in pieces, so that they do not find themselves.
+func TestNoMachinePaths(t *testing.T) {
+	r := load(t)
+	machine := regexp.MustCompile(`/` + `work/|/` + `root/|/` + `tmp/|(^|[\s"'(=]|\.\./)` + `shared/`)
+	names := slices.Clone(r.other)
+	for _, f := range r.gos {
+		names = append(names, f.path)
+	}
+	for _, name := range names {
+		for i, line := range strings.Split(r.read(t, name), "\n") {
+			if m := machine.FindString(line); m != "" {
+				t.Errorf("%s:%d: %q is a path of one machine", name, i+1, strings.TrimSpace(m))
+			}
+		}
+	}
+}

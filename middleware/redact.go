@@ -1,0 +1,265 @@
+package middleware
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/credential"
+)
+
+const (
+	redactedText = "[redacted]"
+	// shortSecret is the length below which a secret is replaced only where
+	// it stands as a word of its own: "abc" inside a message is more often a
+	// part of another word, and replacing it would spoil the message.
+	shortSecret = 8
+)
+
+// redactHeader replaces the secret in the values of h, in every form that
+// [redact] knows. It allocates nothing when the secret is not there.
+func redactHeader(h http.Header, s credential.Secret) {
+	secret := s.Reveal()
+	if secret == "" {
+		return
+	}
+	for _, values := range h {
+		for i, v := range values {
+			if clean := redact(v, secret, false); len(clean) != len(v) || clean != v {
+				values[i] = clean
+			}
+		}
+	}
+}
+
+// redact replaces the secret in text: as it is, with any of its bytes escaped
+// as in JSON (\" \/ \u002B) or in a URL (%2B), and base64 encoded (both
+// alphabets, alone or inside a longer text). A secret of fewer than
+// shortSecret bytes is replaced only as a whole word, and not in base64.
+//
+// With cut, text is the beginning of a longer one, and an end that could be
+// the beginning of the secret is dropped.
+//
+// It returns text itself when there is nothing to replace.
+func redact(text, secret string, cut bool) string {
+	if secret == "" || text == "" {
+		return text
+	}
+	var out strings.Builder
+	done := 0
+	for from := 0; from < len(text); {
+		start, end := findSecret(text, secret, from, cut)
+		if start < 0 {
+			break
+		}
+		out.WriteString(text[done:start])
+		out.WriteString(redactedText)
+		done, from = end, end
+	}
+	if done == 0 {
+		return text
+	}
+	out.WriteString(text[done:])
+	return out.String()
+}
+
+// findSecret returns where the first form of the secret at or after from
+// begins and ends, or -1.
+func findSecret(text, secret string, from int, cut bool) (start, end int) {
+	start, end = findPlain(text, secret, from)
+	if s, e := findEscaped(text, secret, from, cut); s >= 0 && (start < 0 || s < start) {
+		start, end = s, e
+	}
+	if s, e := findBase64(text, secret, from, cut); s >= 0 && (start < 0 || s < start) {
+		start, end = s, e
+	}
+	return start, end
+}
+
+func findPlain(text, secret string, from int) (start, end int) {
+	for from < len(text) {
+		i := strings.Index(text[from:], secret)
+		if i < 0 {
+			return -1, -1
+		}
+		start, end = from+i, from+i+len(secret)
+		if len(secret) >= shortSecret || wholeWord(text, start, end) {
+			return start, end
+		}
+		from = start + 1
+	}
+	return -1, -1
+}
+
+// findEscaped looks for the secret with some of its bytes escaped, and with
+// cut also for a beginning of it at the end of text.
+func findEscaped(text, secret string, from int, cut bool) (start, end int) {
+	escaped := strings.IndexByte(text[from:], '\\') >= 0 || strings.IndexByte(text[from:], '%') >= 0
+	if !escaped {
+		if !cut {
+			return -1, -1
+		}
+		from = max(from, len(text)-len(secret)) // only the end can match
+	}
+	for i := from; i < len(text); i++ {
+		if c := text[i]; c != secret[0] && c != '\\' && c != '%' {
+			continue
+		}
+		n, whole := matchEscaped(text[i:], secret)
+		switch {
+		case n == 0, !whole && !cut:
+		case whole && len(secret) < shortSecret && !wholeWord(text, i, i+n):
+		default:
+			return i, i + n
+		}
+	}
+	return -1, -1
+}
+
+// matchEscaped compares the beginning of text with the secret. It returns how
+// much of text matched; whole is false when text ended first.
+func matchEscaped(text, secret string) (n int, whole bool) {
+	for i := range len(secret) {
+		if n == len(text) {
+			return n, false
+		}
+		size, complete := matchByte(text[n:], secret[i])
+		if size == 0 {
+			return 0, false
+		}
+		n += size
+		if !complete {
+			return n, false
+		}
+	}
+	return n, true
+}
+
+// matchByte returns the length of c or an escape of c at the beginning of
+// text, or 0. A run of backslashes counts as one: JSON inside JSON is escaped
+// twice. complete is false when text ends inside what may be an escape of c.
+func matchByte(text string, c byte) (n int, complete bool) {
+	if text[0] == c && c != '\\' {
+		return 1, true
+	}
+	digits := 0
+	switch text[0] {
+	case '%':
+		n, digits = 1, 2
+		for strings.HasPrefix(text[n:], "25") && c != '%' {
+			n += 2
+		}
+	case '\\':
+		for n < len(text) && text[n] == '\\' {
+			n++
+		}
+		switch {
+		case c == '\\':
+			return n, true
+		case n == len(text):
+			return n, false
+		case text[n] == c && c != 'u':
+			return n + 1, true
+		case text[n] != 'u':
+			return 0, false
+		}
+		n++
+		digits = 4
+	default:
+		return 0, false
+	}
+	value := 0
+	for range digits {
+		if n == len(text) {
+			return n, false
+		}
+		d := strings.IndexByte("0123456789abcdef", text[n]|0x20)
+		if d < 0 {
+			return 0, false
+		}
+		value = value<<4 | d
+		n++
+	}
+	if value != int(c) {
+		return 0, false
+	}
+	return n, true
+}
+
+func wholeWord(text string, start, end int) bool {
+	return (start == 0 || !wordByte(text[start-1])) && (end == len(text) || !wordByte(text[end]))
+}
+
+func wordByte(c byte) bool { return base64Digit(c) < 64 && c != '+' && c != '/' }
+
+// findBase64 looks for the secret in base64 text (RFC 4648, sections 4 and
+// 5). The same bytes encode in three ways, after where they stand in the
+// encoded text; the digits at either end that they share with a neighbour are
+// left out.
+func findBase64(text, secret string, from int, cut bool) (start, end int) {
+	least := (len(secret)*8 - 4) / 6 // digits that the secret has for itself
+	if len(secret) < shortSecret || !cut && len(text)-from < least {
+		return -1, -1
+	}
+	for i := from; i < len(text); {
+		if base64Digit(text[i]) > 63 {
+			i++
+			continue
+		}
+		run := i + 1
+		for run < len(text) && base64Digit(text[run]) < 64 {
+			run++
+		}
+		atCut := cut && run == len(text)
+		for ; i < run && (run-i >= least || atCut); i++ {
+			if n := matchBase64(text[i:run], secret, atCut); n > 0 {
+				return i, i + n
+			}
+		}
+		i = run
+	}
+	return -1, -1
+}
+
+// matchBase64 returns how many digits at the beginning of text encode the
+// secret, or 0. With partial, all of text may be a beginning of them.
+func matchBase64(text, secret string, partial bool) int {
+	for shift := range 3 { // bytes of the neighbour in the first group
+		first := (shift*8 + 5) / 6
+		last := (shift*8 + len(secret)*8) / 6
+		n := 0
+		for n < last-first && n < len(text) && base64Digit(text[n]) == sextet(secret, (first+n)*6-shift*8) {
+			n++
+		}
+		if n == last-first || partial && n == len(text) {
+			return n
+		}
+	}
+	return 0
+}
+
+// sextet returns the six bits of s that begin at bit.
+func sextet(s string, bit int) byte {
+	two := uint16(s[bit/8]) << 8
+	if bit/8+1 < len(s) {
+		two |= uint16(s[bit/8+1])
+	}
+	return byte(two>>(10-bit%8)) & 63
+}
+
+// base64Digit returns the value of a digit of either alphabet, or 64.
+func base64Digit(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c - 'A'
+	case c >= 'a' && c <= 'z':
+		return c - 'a' + 26
+	case c >= '0' && c <= '9':
+		return c - '0' + 52
+	case c == '+' || c == '-':
+		return 62
+	case c == '/' || c == '_':
+		return 63
+	default:
+		return 64
+	}
+}
