@@ -239,7 +239,7 @@ func withoutTrailer(resp *http.Response) *http.Response {
 // redactHead covers what of a refusal callers print: the reason phrase and the
 // header, Location among it, which http.Client puts into its errors.
 func redactHead(resp *http.Response, s credential.Secret) {
-	resp.Status = redactString(resp.Status, s)
+	resp.Status = redact(resp.Status, s.Reveal(), false)
 	redactHeader(resp.Header, s)
 }
 
@@ -248,7 +248,7 @@ func redactHead(resp *http.Response, s credential.Secret) {
 // it wraps.
 func redactError(err error, s credential.Secret) error {
 	text := err.Error()
-	clean := redactString(text, s)
+	clean := redact(text, s.Reveal(), false)
 	if clean == text {
 		return err
 	}

@@ -42,6 +42,7 @@ type errorBody struct {
 
 	// Owned by the reader.
 	loaded bool
+	exact  bool // the length in the response is right
 	head   []byte
 	err    error // after head; io.EOF also where it was cut
 	read   int
@@ -49,7 +50,9 @@ type errorBody struct {
 
 // wrapErrorBody puts an errorBody into resp, unless it has one, and returns
 // it. The length of the body is unknown from then on, until it is peeked at:
-// replacing the secret changes it.
+// replacing the secret changes it. A gzip body, which net/http leaves alone if
+// the caller asked for it, is decompressed. Other encodings stay, and a secret
+// inside of them is not found; nobody gets one without asking for it.
 func wrapErrorBody(resp *http.Response, secret credential.Secret) *errorBody {
 	if b, ok := resp.Body.(*errorBody); ok {
 		return b
@@ -62,7 +65,7 @@ func wrapErrorBody(resp *http.Response, secret credential.Secret) *errorBody {
 	resp.Body = b
 	if body == http.NoBody || resp.Request != nil && resp.Request.Method == http.MethodHead {
 		// The headers describe a body that is not there: they stay.
-		b.loaded, b.err = true, io.EOF
+		b.loaded, b.exact, b.err = true, true, io.EOF
 		b.loading.Store(true)
 		return b
 	}
@@ -84,10 +87,11 @@ func isGzip(encoding string) bool {
 // makes the length in resp exact. It wraps a body that is not an errorBody.
 func peekError(resp *http.Response) []byte {
 	b := wrapErrorBody(resp, credential.Secret{})
-	if b.loaded && resp.ContentLength >= 0 {
-		return b.head // peeked at before, or without a body
-	}
 	head := b.peek()
+	if b.exact {
+		return head
+	}
+	b.exact = true
 	resp.ContentLength = int64(len(head))
 	if resp.Header != nil {
 		resp.Header.Set("Content-Length", strconv.Itoa(len(head)))
@@ -155,10 +159,7 @@ func (b *errorBody) load() {
 	})
 	raw, cut, err := b.readHead()
 	stop.Stop()
-	if err == nil && !cut {
-		// At the end already, but HTTP/1 wants to see it.
-		b.drain()
-	} else if cut && !b.gzipped {
+	if err == nil {
 		b.drain()
 	}
 	b.closeSource()
@@ -193,12 +194,21 @@ func (b *errorBody) readHead() (head []byte, cut bool, err error) {
 			return head, false, nil
 		case err != nil:
 			return head, false, err
+		case b.srcClosed.Load():
+			return head, true, nil
 		case len(head) == cap(head):
-			grown := make([]byte, len(head), min(4*cap(head), DefaultMaxErrorBody+1))
-			copy(grown, head)
-			head = grown
+			head = append(make([]byte, 0, grow(cap(head))), head...)
 		}
 	}
+}
+
+// grow returns the next size of a buffer. The last one holds a byte more than
+// the cap, to tell a full body from a longer one.
+func grow(n int) int {
+	if n *= 4; n < DefaultMaxErrorBody {
+		return n
+	}
+	return DefaultMaxErrorBody + 1
 }
 
 // redactBody replaces the secret in body, and after a cut drops the end that

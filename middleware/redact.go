@@ -31,6 +31,11 @@ func redactHeader(h http.Header, s credential.Secret) {
 	}
 }
 
+// redactString replaces the secret in text, in every form that [redact] knows.
+func redactString(text string, s credential.Secret) string {
+	return redact(text, s.Reveal(), false)
+}
+
 // redact replaces the secret in text: as it is, with any of its bytes escaped
 // as in JSON (\" \/ \u002B) or in a URL (%2B), and base64 encoded (both
 // alphabets, alone or inside a longer text). A secret of fewer than
@@ -66,7 +71,10 @@ func redact(text, secret string, cut bool) string {
 // begins and ends, or -1.
 func findSecret(text, secret string, from int, cut bool) (start, end int) {
 	start, end = findPlain(text, secret, from)
-	if s, e := findEscaped(text, secret, from, cut); s >= 0 && (start < 0 || s < start) {
+	if s, e := findEscaped(text, secret, from, cut, '\\'); s >= 0 && (start < 0 || s < start) {
+		start, end = s, e
+	}
+	if s, e := findEscaped(text, secret, from, cut, '%'); s >= 0 && (start < 0 || s < start) {
 		start, end = s, e
 	}
 	if s, e := findBase64(text, secret, from, cut); s >= 0 && (start < 0 || s < start) {
@@ -90,21 +98,20 @@ func findPlain(text, secret string, from int) (start, end int) {
 	return -1, -1
 }
 
-// findEscaped looks for the secret with some of its bytes escaped, and with
-// cut also for a beginning of it at the end of text.
-func findEscaped(text, secret string, from int, cut bool) (start, end int) {
-	escaped := strings.IndexByte(text[from:], '\\') >= 0 || strings.IndexByte(text[from:], '%') >= 0
-	if !escaped {
+// findEscaped looks for the secret with some of its bytes escaped by esc, and
+// with cut also for a beginning of it at the end of text.
+func findEscaped(text, secret string, from int, cut bool, esc byte) (start, end int) {
+	if strings.IndexByte(text[from:], esc) < 0 {
 		if !cut {
 			return -1, -1
 		}
 		from = max(from, len(text)-len(secret)) // only the end can match
 	}
 	for i := from; i < len(text); i++ {
-		if c := text[i]; c != secret[0] && c != '\\' && c != '%' {
+		if c := text[i]; c != secret[0] && c != esc {
 			continue
 		}
-		n, whole := matchEscaped(text[i:], secret)
+		n, whole := matchEscaped(text[i:], secret, esc)
 		switch {
 		case n == 0, !whole && !cut:
 		case whole && len(secret) < shortSecret && !wholeWord(text, i, i+n):
@@ -117,44 +124,44 @@ func findEscaped(text, secret string, from int, cut bool) (start, end int) {
 
 // matchEscaped compares the beginning of text with the secret. It returns how
 // much of text matched; whole is false when text ended first.
-func matchEscaped(text, secret string) (n int, whole bool) {
+func matchEscaped(text, secret string, esc byte) (n int, whole bool) {
 	for i := range len(secret) {
 		if n == len(text) {
 			return n, false
 		}
-		size, complete := matchByte(text[n:], secret[i])
-		if size == 0 {
+		if text[n] == secret[i] && text[n] != esc {
+			n++
+			continue
+		}
+		if text[n] != esc {
 			return 0, false
 		}
-		n += size
-		if !complete {
+		size, fits := matchEscape(text[n:], secret[i])
+		if n += size; n == len(text) && !fits {
 			return n, false
+		}
+		if !fits {
+			return 0, false
 		}
 	}
 	return n, true
 }
 
-// matchByte returns the length of c or an escape of c at the beginning of
-// text, or 0. A run of backslashes counts as one: JSON inside JSON is escaped
-// twice. complete is false when text ends inside what may be an escape of c.
-func matchByte(text string, c byte) (n int, complete bool) {
-	if text[0] == c && c != '\\' {
-		return 1, true
-	}
-	digits := 0
-	switch text[0] {
-	case '%':
-		n, digits = 1, 2
-		for strings.HasPrefix(text[n:], "25") && c != '%' {
+// matchEscape reports whether text begins with an escape of c, and how long it
+// is. If it does not because text ends first, n is len(text). JSON inside JSON
+// and a URL inside a URL are escaped twice.
+func matchEscape(text string, c byte) (n int, fits bool) {
+	digits := 2
+	n = 1
+	if text[0] == '%' {
+		for c != '%' && strings.HasPrefix(text[n:], "25") {
 			n += 2
 		}
-	case '\\':
-		for n < len(text) && text[n] == '\\' {
+	} else {
+		for c != '\\' && n < len(text) && text[n] == '\\' {
 			n++
 		}
 		switch {
-		case c == '\\':
-			return n, true
 		case n == len(text):
 			return n, false
 		case text[n] == c && c != 'u':
@@ -164,8 +171,6 @@ func matchByte(text string, c byte) (n int, complete bool) {
 		}
 		n++
 		digits = 4
-	default:
-		return 0, false
 	}
 	value := 0
 	for range digits {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,8 @@ var readRepository = sync.OnceValues(func() (*repository, error) {
 			nested[rel] = nested[dir] || rel != "." && err == nil
 		case strings.HasSuffix(rel, ".go") && !strings.Contains(rel, "testdata/"):
 			return r.parse(rel, dir, nested[dir])
+		case slices.Contains([]string{".test", ".out", ".prof"}, path.Ext(rel)):
+			// .gitignore has these
 		default:
 			r.other = append(r.other, rel)
 		}
