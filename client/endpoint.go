@@ -53,8 +53,8 @@ func (e endpoint) join(path string) (string, error) {
 		return "", errors.New("client: path: not a relative URL; want for example chat/completions")
 	case rel.Scheme != "" || rel.Host != "" || rel.User != nil || rel.Opaque != "" || rel.Fragment != "":
 		return "", errors.New("client: path: want one below the base URL, for example chat/completions")
-	case rel.Path == "":
-		return "", errors.New("client: path: is empty; want for example chat/completions")
+	case rel.Path == "" || rel.Path[0] == '/':
+		return "", errors.New("client: path: is empty or begins with two slashes; want for example chat/completions")
 	}
 	if err := checkPath(rel.EscapedPath()); err != nil {
 		return "", fmt.Errorf("client: path: %w", err)

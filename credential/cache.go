@@ -58,8 +58,11 @@ type CacheOptions struct {
 	// Now is the clock; nil is time.Now. Only its wall time is used: a process
 	// that was frozen for an hour notices.
 	Now func() time.Time
-	// OnEvent, if not nil, is told of each Event. It is called by the call or
-	// the goroutine that caused it, holds no lock, and should return soon.
+	// OnEvent, if not nil, is told of each Event, and told before the calls
+	// that the event concerns return. It may be called by several goroutines at
+	// once; no lock is held, but callers wait: it should return soon and must
+	// not call the Cache. A panic in it is dropped, because it must not fail
+	// the calls.
 	OnEvent func(Event)
 }
 
@@ -90,11 +93,13 @@ func (o *CacheOptions) settings() (settings, error) {
 		}
 		return d
 	}
+	// A year is as good as forever, and sums of it do not overflow.
+	const year = 365 * 24 * time.Hour
 	s := settings{
-		ttl:     pick(o.TTL, DefaultTTL),
-		stale:   max(0, pick(o.StaleIfError, DefaultStaleIfError)),
-		grace:   max(0, pick(o.Grace, DefaultGrace)),
-		timeout: pick(o.Timeout, DefaultTimeout),
+		ttl:     min(year, pick(o.TTL, DefaultTTL)),
+		stale:   min(year, max(0, pick(o.StaleIfError, DefaultStaleIfError))),
+		grace:   min(year, max(0, pick(o.Grace, DefaultGrace))),
+		timeout: min(year, pick(o.Timeout, DefaultTimeout)),
 		now:     o.Now,
 		onEvent: o.OnEvent,
 	}
@@ -119,7 +124,7 @@ type Cache struct {
 	id  func(Value) identity
 
 	mu       sync.Mutex // guards what follows; never held during I/O
-	winners  map[*Chain]Source
+	winners  map[*Chain]func() Source
 	refresh  *flight
 	recovery *flight
 	started  uint64 // flights so far
@@ -138,7 +143,7 @@ var _ Source = (*Cache)(nil)
 // secret has 1 byte to 16 KiB of printable ASCII without spaces.
 func NewCache(src Source, opts *CacheOptions) (*Cache, error) {
 	if err := checkSource(src); err != nil {
-		return nil, fmt.Errorf("credential: cache: %w", err)
+		return nil, &joined{"credential: cache: " + bare(err), []error{err}}
 	}
 	set, err := opts.settings()
 	if err != nil {
@@ -152,7 +157,7 @@ func NewCache(src Source, opts *CacheOptions) (*Cache, error) {
 		set:     set,
 		src:     func() Source { return src },
 		id:      func(v Value) identity { return identify(&key, v) },
-		winners: map[*Chain]Source{},
+		winners: map[*Chain]func() Source{},
 	}, nil
 }
 
@@ -183,8 +188,11 @@ func (c *Cache) Retrieve(ctx context.Context) (Value, error) {
 }
 
 func (c *Cache) retrieve(ctx context.Context, now int64) (Value, error) {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return Value{}, context.Cause(ctx)
+	}
+	if c.src == nil {
+		return Value{}, errZeroCache
 	}
 	c.mu.Lock()
 	e := c.cur.Load()
@@ -205,38 +213,44 @@ func (c *Cache) retrieve(ctx context.Context, now int64) (Value, error) {
 
 	switch {
 	case usable && mine && c.set.inline > 0:
-		return c.await(ctx, f, e, c.set.inline)
+		return c.await(ctx, f, c.set.inline)
 	case usable:
 		return e.val, nil
-	case f == nil && e.bridges(now):
-		return c.serveStale(e), nil
+	case e.bridges(now) && !mine && !permanent(failed.err):
+		return c.serveStale(e), nil // the outage is known; one call waits for its end
 	case f == nil:
 		return Value{}, failed.err
 	case e.bridges(now):
-		return c.await(ctx, f, e, staleWait)
+		return c.await(ctx, f, staleWait)
 	}
+	return c.join(ctx, f)
+}
+
+// join waits for the flight to the end.
+func (c *Cache) join(ctx context.Context, f *flight) (Value, error) {
 	v, err := f.wait(ctx)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !f.landed() {
 		return Value{}, c.abandoned(ctx)
 	}
 	return v, err
 }
 
-// await gives the flight a while, and then serves e, which is still usable.
-func (c *Cache) await(ctx context.Context, f *flight, e *entry, budget time.Duration) (Value, error) {
-	ctx, cancel := leaveEarly(ctx, budget)
+// await gives the flight a while, and then serves what there is.
+func (c *Cache) await(ctx context.Context, f *flight, budget time.Duration) (Value, error) {
+	early, cancel := leaveEarly(ctx, budget)
 	defer cancel()
-	v, err := f.wait(ctx)
-	now := c.set.time().UnixNano()
-	switch {
-	case err == nil:
+	v, err := f.wait(early)
+	if err == nil {
 		return v, nil
+	}
+	e, now := c.cur.Load(), c.set.time().UnixNano()
+	switch {
 	case now >= e.floor && now < e.hard:
 		return e.val, nil
-	case e.bridges(now) && (ctx.Err() != nil || !permanent(err)):
+	case e.bridges(now) && !(f.landed() && permanent(f.err)):
 		return c.serveStale(e), nil
 	}
-	return Value{}, err
+	return c.join(ctx, f)
 }
 
 func (c *Cache) serveStale(e *entry) Value {
@@ -264,7 +278,7 @@ func (c *Cache) Accept(v Value) {
 		return
 	}
 	e := v.ref()
-	if e.accepted.Load() && !e.rejected {
+	if e.owner != c || e.accepted.Load() && !e.rejected {
 		return
 	}
 	c.mu.Lock()
@@ -278,7 +292,9 @@ func (c *Cache) Accept(v Value) {
 	cur.accepted.Store(true)
 	// A value retrieved before its rejection says nothing about now.
 	if e.rejected && cur.rejected {
-		c.graves.remove(cur.id)
+		if grave := c.graves.find(cur.id); grave != nil {
+			grave.healed = true
+		}
 		c.cur.Store(cur.healed())
 	}
 }
@@ -290,5 +306,7 @@ func (c *Cache) String() string {
 	}
 	return "cache(" + sourceName(c.src()) + ")"
 }
+
+var errZeroCache = errors.New("credential: the zero Cache has no source; make one with NewCache")
 
 var errNoValue = errors.New("credential: replace: the rejection holds no value; pass the one that was sent")

@@ -10,6 +10,26 @@ import (
 
 const forever = 1 << 62 // nanoseconds; the year 2116
 
+// nanos is t in nanoseconds of wall time, within [0, forever]: an issuer that
+// writes 9999 for "never" must not overflow into the past.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		return 0
+	case t.After(time.Unix(0, forever)):
+		return forever
+	}
+	return t.UnixNano()
+}
+
+// later is t+d, at most forever.
+func later(t int64, d time.Duration) int64 {
+	if int64(d) >= forever-t {
+		return forever
+	}
+	return t + int64(d)
+}
+
 // An identity says whether two values are the same credential. It is keyed,
 // so that it tells nothing about the secret.
 type identity [16]byte
@@ -34,6 +54,7 @@ type entry struct {
 	// even then.
 	hard, stale, loaded int64
 
+	owner    *Cache
 	id       identity
 	src      func() Source // the very source that gave it
 	standby  bool
@@ -43,44 +64,65 @@ type entry struct {
 
 func (c *Cache) newEntry(v Value, src Source, standby bool) *entry {
 	now := c.set.time().UnixNano()
-	e := &entry{id: c.id(v), src: func() Source { return src }, standby: standby, loaded: now, stale: forever}
-	life := int64(forever)
+	e := &entry{owner: c, id: c.id(v), src: func() Source { return src }, standby: standby, loaded: now}
+	life, soft := int64(forever), int64(forever)
 	if c.set.ttl > 0 {
 		life = int64(c.set.ttl)
+		soft = later(now, time.Duration(float64(life)*0.8*(0.9+0.1*rand.Float64()))) //nolint:gosec // jitter, not a secret
 	}
-	soft := int64(forever)
-	if life < forever {
-		soft = now + int64(float64(life)*0.8*(0.9+0.1*rand.Float64())) //nolint:gosec // jitter, not a secret
-	}
-	e.hard = min(now+life, forever)
-	if !v.Expires.IsZero() {
-		end := v.Expires.UnixNano()
-		e.stale = end
+	e.hard = later(now, time.Duration(life))
+	end := v.end()
+	token := v.Scheme == BearerToken && end < forever
+	if end < forever {
 		left := end - now
 		ahead := end - min(int64(5*time.Minute), left/2)
-		if v.Scheme == BearerToken {
+		if token {
 			e.hard, soft, life = end, ahead, left
 		} else {
 			e.hard, soft = min(e.hard, end), min(soft, ahead)
 		}
 	}
-	if !v.RefreshAfter.IsZero() {
-		soft = v.RefreshAfter.UnixNano()
+	if hint := nanos(v.RefreshAfter); !v.RefreshAfter.IsZero() {
+		if !token || hint >= end {
+			hint = min(hint, soft) // it can only ask for more than we do anyway
+		}
+		soft = hint
 	}
 	// An issuer that hints at the past must not cause a read per call.
-	soft = min(max(soft, now+int64(firstCoolDown)), e.hard)
-	e.stale = min(e.stale, e.hard+int64(c.set.stale))
-	e.floor = now - min(life, now)
-	e.span = uint64(max(soft, e.floor) - e.floor) //nolint:gosec // not negative
+	soft = min(max(soft, later(now, firstCoolDown)), e.hard)
+	e.stale = min(end, later(e.hard, c.set.stale))
+	e.floor = now - min(life, max(now, 0))
+	e.freshUntil(soft)
 	v.ref = func() *entry { return e }
 	e.val = v
 	return e
 }
 
+// end is when the value stops being valid.
+func (v *Value) end() int64 {
+	if v.Expires.IsZero() {
+		return forever
+	}
+	return nanos(v.Expires)
+}
+
+func (e *entry) freshUntil(soft int64) {
+	e.span = uint64(max(soft, e.floor) - e.floor) //nolint:gosec // not negative
+}
+
+// keptLike is e with the times of o, which it is preferred to, but not past
+// its own expiry.
+func (e *entry) keptLike(o *entry) *entry {
+	n, end := e.copyWith(false), e.val.end()
+	n.floor, n.hard, n.stale = o.floor, min(o.hard, end), min(o.stale, end)
+	n.freshUntil(min(o.floor+int64(o.span), n.hard)) //nolint:gosec // a time
+	return n
+}
+
 func (e *entry) copyWith(rejected bool) *entry {
 	n := &entry{
 		val: e.val, floor: e.floor, span: e.span, hard: e.hard, stale: e.stale, loaded: e.loaded,
-		id: e.id, src: e.src, standby: e.standby, rejected: rejected,
+		owner: e.owner, id: e.id, src: e.src, standby: e.standby, rejected: rejected,
 	}
 	n.accepted.Store(e.accepted.Load())
 	n.val.ref = func() *entry { return n }
@@ -131,9 +173,19 @@ type tombstone struct {
 	coolDown
 	at     int64 // when it was rejected first
 	was    bool  // a service had accepted it before
+	healed bool  // a service has accepted it since
 	spent  bool  // its grace is used up
 	trials int   // how often it was offered again
 }
+
+// reburied is when a rejected value that turns up again counts as a new one: an
+// operator may have gone back to it. It is also for how long the tombstone of
+// a value that was accepted again keeps its grace and cool-down, so that
+// replicas that disagree about a key do not cost a read per answer.
+const reburied = time.Minute
+
+// recent is false also when the clock jumped back.
+func (s *tombstone) recent(now int64) bool { return now >= s.at && now-s.at < int64(reburied) }
 
 // tombstones holds the most recently rejected values, oldest first.
 type tombstones []*tombstone
@@ -149,10 +201,20 @@ func (t *tombstones) find(id identity) *tombstone {
 	return nil
 }
 
+// dead reports that the service refused the value and has not taken it since.
+func (t *tombstones) dead(id identity) bool {
+	s := t.find(id)
+	return s != nil && !s.healed
+}
+
 // mark returns the tombstone of id, a new one if need be.
 func (t *tombstones) mark(id identity, now int64, was bool) *tombstone {
 	if s := t.find(id); s != nil {
-		return s
+		if !s.healed || s.recent(now) {
+			s.healed = false
+			return s
+		}
+		t.remove(id)
 	}
 	s := &tombstone{id: id, at: now, was: was}
 	if len(*t) >= maxTombstones {

@@ -50,7 +50,7 @@ func (e *SourceError) Error() string {
 		b.WriteString(": " + e.Op)
 	}
 	if e.Err != nil {
-		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "credential: "))
+		b.WriteString(": " + bare(e.Err))
 	}
 	if e.Hint != "" {
 		b.WriteString(" (" + e.Hint + ")")
@@ -79,13 +79,29 @@ func (e *ChainError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "credential: none of %d sources is available:", len(e.Errors))
 	for i, err := range e.Errors {
-		fmt.Fprintf(&b, "\n\t%d. %s", i+1, strings.TrimPrefix(err.Error(), "credential: "))
+		// A chain in a chain is indented below its line.
+		fmt.Fprintf(&b, "\n\t%d. %s", i+1, strings.ReplaceAll(bare(err), "\n", "\n\t"))
 	}
 	return b.String()
 }
 
 // Unwrap returns the attempts.
 func (e *ChainError) Unwrap() []error { return e.Errors }
+
+const errPrefix = "credential: "
+
+// bare is the text of err without the prefix of this package, to go into a
+// longer text that has it already.
+func bare(err error) string { return strings.TrimPrefix(err.Error(), errPrefix) }
+
+// A joined error shows a text of its own and wraps others.
+type joined struct {
+	text string
+	errs []error
+}
+
+func (e *joined) Error() string   { return e.text }
+func (e *joined) Unwrap() []error { return e.errs }
 
 // permanent reports whether trying the same read again cannot help. An error
 // that nobody classified counts as transient: stale values are bounded anyway,

@@ -1,6 +1,9 @@
 package credential
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // An Event tells what happened to the credential in a [Cache], for an audit
 // log or a metric. It never holds the secret.
@@ -30,11 +33,17 @@ func (c *Cache) emit(kind string, e *entry, err error) {
 	}
 	now := c.set.time()
 	ev := Event{Kind: kind, Time: now, Err: err}
-	if e != nil {
+	se := (*SourceError)(nil)
+	switch {
+	case kind == "failed" && errors.As(err, &se):
+		ev.Source = se.Source
+	case e != nil:
 		ev.Source, ev.Version = e.val.Source, e.val.Version
 		ev.Age = time.Duration(max(0, now.UnixNano()-e.loaded))
-	} else {
+	default:
 		ev.Source = sourceName(c.src())
 	}
+	// A panic of the handler must not fail the calls that wait for this one.
+	defer func() { _ = recover() }()
 	c.set.onEvent(ev)
 }

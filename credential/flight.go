@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"time"
 )
@@ -13,17 +14,19 @@ import (
 type flight struct {
 	done     chan struct{}
 	number   uint64
-	deadline int64 // wall time; past it the flight is abandoned
-	val      Value // set before done closes
+	deadline int64      // wall time; past it the flight is abandoned
+	grave    *tombstone // what a recovery is about; nil for a refresh
+	val      Value      // set before done closes
 	err      error
 }
 
 // over reports that there is nothing to join: no flight, a finished one, or one
 // that a freeze of the process has left behind.
 func (f *flight) over(now int64) bool {
-	if f == nil || now > f.deadline {
-		return true
-	}
+	return f == nil || now > f.deadline || f.landed()
+}
+
+func (f *flight) landed() bool {
 	select {
 	case <-f.done:
 		return true
@@ -81,75 +84,95 @@ func (c *Cache) launch(ctx context.Context, now int64, bound time.Duration, work
 func (c *Cache) startRefresh(ctx context.Context, now int64) *flight {
 	bound := c.set.timeout*time.Duration(leaves(c.src())) + time.Second
 	c.refresh = c.launch(ctx, now, bound, func(ctx context.Context, f *flight) (Value, error) {
-		v, src, err := c.load(ctx, c.src())
+		e, err := c.latest(ctx)
 		if err != nil {
-			return Value{}, c.fail(err)
+			return c.fail(f.number, err)
 		}
-		return c.publish(f, c.newEntry(v, src, false)), nil
+		return c.publish(f.number, e), nil
 	})
 	return c.refresh
 }
 
-// fail records a failed read.
-func (c *Cache) fail(err error) error {
+// latest reads the primary and, while a standby is in use and the primary has
+// nothing new, that standby: it may be a token that runs out.
+func (c *Cache) latest(ctx context.Context) (*entry, error) {
+	cur := c.cur.Load()
+	v, src, err := c.load(ctx, c.src())
+	var e *entry
+	if err == nil {
+		e = c.newEntry(v, src, false)
+	}
+	if cur == nil || !cur.standby || e != nil && !c.dead(e.id) {
+		return e, err
+	}
+	if v, err = c.ask(ctx, cur.src(), nil); err != nil {
+		return nil, err
+	}
+	return c.newEntry(v, cur.src(), true), nil
+}
+
+func (c *Cache) dead(id identity) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.graves.dead(id)
+}
+
+// fail records a failed read, unless a later one has succeeded.
+func (c *Cache) fail(number uint64, err error) (Value, error) {
 	now := c.set.time().UnixNano()
 	least := time.Duration(0)
 	if errors.Is(err, ErrNotFound) {
 		least = notFoundCoolDown
 	}
 	c.mu.Lock()
+	e := c.cur.Load()
+	if e != nil && number < c.shown {
+		c.mu.Unlock()
+		return e.val, nil
+	}
 	c.failed.extend(now, least)
 	c.failed.err, c.failed.told = err, false
-	e := c.cur.Load()
 	c.mu.Unlock()
 	c.emit("failed", e, err)
-	return err
+	return Value{}, err
 }
 
-// publish makes e the current entry unless something better is, and returns
-// what is current then.
-func (c *Cache) publish(f *flight, e *entry) Value {
+// publish makes e, from the read of that number, the current entry unless
+// something better is, and returns what is current then.
+func (c *Cache) publish(number uint64, e *entry) Value {
 	c.mu.Lock()
+	cur, dead := c.cur.Load(), c.graves.dead(e.id)
+	if cur != nil && number < c.shown && (dead || !cur.rejected) {
+		c.mu.Unlock() // a later read is out already, and no worse
+		return cur.val
+	}
 	c.failed = failure{}
-	cur := c.cur.Load()
 	kind := "rotated"
 	switch {
-	case cur != nil && f.number < c.shown:
-		c.mu.Unlock() // a later read is out already
-		return cur.val
-	case cur == nil:
+	case cur != nil && cur.id == e.id:
 		kind = "loaded"
-	case cur.id == e.id:
-		kind = "loaded"
-		n := e.copyWith(cur.rejected)
-		n.accepted.Store(cur.accepted.Load())
-		e = n
-	case c.graves.find(e.id) != nil && !cur.rejected:
+		e = e.copyWith(cur.rejected)
+		e.accepted.Store(cur.accepted.Load())
+	case dead && cur != nil && !cur.rejected && e.loaded < cur.val.end():
 		// The store came back to a value that the service refused; the one in
-		// use, from the standby or a fresher replica, stays for another TTL.
-		kept := cur.copyWith(false)
-		kept.floor, kept.span, kept.hard = e.floor, e.span, e.hard
-		e, kind = kept, "loaded"
-		e.hard, e.stale = min(e.hard, cur.limit()), min(cur.limit(), e.hard+int64(c.set.stale))
-	case c.graves.find(e.id) != nil:
+		// use, from a fresher replica, stays for another TTL.
+		e, kind = cur.keptLike(e), "loaded"
+	case dead:
 		e = e.buried()
 	}
-	c.shown = f.number
+	if cur == nil {
+		kind = "loaded"
+	}
+	c.shown = max(c.shown, number)
 	c.cur.Store(e)
 	c.mu.Unlock()
 	if kind == "rotated" && e.standby {
 		kind = "promoted"
 	}
-	c.emit(kind, e, nil)
-	return e.val
-}
-
-// limit is the expiry of the value, if it has one.
-func (e *entry) limit() int64 {
-	if e.val.Expires.IsZero() {
-		return forever
+	if kind != "loaded" || !e.rejected { // the rejected value again is no news
+		c.emit(kind, e, nil)
 	}
-	return e.val.Expires.UnixNano()
+	return e.val
 }
 
 // load asks src, or the winner of a chain, and returns the very source that
@@ -163,17 +186,17 @@ func (c *Cache) load(ctx context.Context, src Source) (Value, Source, error) {
 		winner := c.winners[s]
 		c.mu.Unlock()
 		if winner != nil {
-			return c.load(ctx, winner)
+			return c.load(ctx, winner())
 		}
 		var leaf Source
-		v, winner, err := s.first(ctx, func(ctx context.Context, src Source) (Value, error) {
+		v, first, err := s.first(ctx, func(ctx context.Context, src Source) (Value, error) {
 			v, from, err := c.load(ctx, src)
 			leaf = from
 			return v, err
 		})
 		if err == nil {
 			c.mu.Lock()
-			c.winners[s] = winner
+			c.winners[s] = func() Source { return first }
 			c.mu.Unlock()
 		}
 		return v, leaf, err
@@ -223,7 +246,7 @@ func (c *Cache) ask(ctx context.Context, src Source, r *Rejection) (Value, error
 // value: a file that is missing for the moment of its replacement, say.
 func (c *Cache) lasting(name string, err error) error {
 	if e := c.cur.Load(); e != nil && errors.Is(err, ErrUnavailable) && sourceName(e.src()) == name {
-		return &SourceError{Source: name, Op: "retrieve", Err: fmt.Errorf("gone, after it was there: %s", err), Transient: true}
+		return &SourceError{Source: name, Op: "retrieve", Err: errors.New("gone, after it was there: " + bare(err)), Transient: true}
 	}
 	return err
 }
@@ -244,10 +267,20 @@ func (c *Cache) admit(name string, v Value) (Value, error) {
 // the runtime made it.
 func panicError(name string, p any) error {
 	what := fmt.Sprintf("panic with a %T", p)
-	if re, ok := p.(runtime.Error); ok {
+	if re, ok := p.(runtime.Error); ok && madeByRuntime(p) {
 		what = "panic: " + re.Error()
 	}
 	return &SourceError{Source: name, Op: "retrieve", Err: errors.New(what), Hint: "a bug in the source", Transient: true}
+}
+
+// madeByRuntime tells the runtime's own errors, whose text is about types and
+// indexes, from what else has the method RuntimeError.
+func madeByRuntime(p any) bool {
+	t := reflect.TypeOf(p)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath() == "runtime"
 }
 
 // leaves counts the sources below src, each of which may take a timeout.

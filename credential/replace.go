@@ -17,9 +17,6 @@ const (
 	maxPoll   = time.Second
 	// firstTrial quadruples: when a new value that was refused is tried again.
 	firstTrial = 150 * time.Millisecond
-	// reburied is when a recovery takes a rejected value for a new one: an
-	// operator may have gone back to it.
-	reburied = time.Minute
 )
 
 // Replace tells that a service rejected r.Value, and returns what to send
@@ -45,6 +42,9 @@ func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
 	if ctx.Err() != nil {
 		return Value{}, context.Cause(ctx)
 	}
+	if c.src == nil {
+		return Value{}, errZeroCache
+	}
 	id := c.id(r.Value)
 	now := c.set.time().UnixNano()
 	c.mu.Lock()
@@ -62,15 +62,15 @@ func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
 		id = cur.id // a late rejection of an older value waits for the same cure
 	}
 	grave := c.graves.mark(id, now, cur != nil && cur.accepted.Load())
-	f := c.recovery
-	if f.over(now) {
+	f, mine := c.recovery, false
+	if f.over(now) || f.grave != grave {
 		f = nil
 		if !grave.cooling(now) {
-			f = c.startRecovery(ctx, now, grave, cur, r)
+			f, mine = c.startRecovery(ctx, now, grave, cur, r, first), true
 		}
 	}
 	c.mu.Unlock()
-	if first {
+	if first && !mine {
 		c.emit("rejected", cur, nil)
 	}
 	if f == nil {
@@ -92,7 +92,8 @@ func (c *Cache) rejected(err error) error {
 	if err == nil {
 		return fmt.Errorf("%w: %s has no other value; publish a valid one", ErrRejected, sourceName(c.src()))
 	}
-	return fmt.Errorf("%w: %s gave no other value: %w", ErrRejected, sourceName(c.src()), err)
+	text := fmt.Sprintf("%v: %s gave no other value: %s", ErrRejected, sourceName(c.src()), bare(err))
+	return &joined{text, []error{ErrRejected, err}}
 }
 
 // A recovery looks for a value to send in place of a rejected one.
@@ -102,15 +103,20 @@ type recovery struct {
 	grave *tombstone
 	cur   *entry // the rejected entry; nil if the value came from elsewhere
 	r     Rejection
-	end   int64 // of the grace
+	first bool  // it is the first rejection of cur
+	end   int64 // of the grace, by the wall clock
+	// left is the grace on the monotonic clock: without it a wall clock that
+	// is set back would prolong the recovery.
+	left  time.Duration
+	began time.Time
 	wait  time.Duration
 	trial bool // the rejected value may be offered again
 	fresh bool // another value was accepted before: it may just be too new
 }
 
 // startRecovery starts a forced read. c.mu is held.
-func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, cur *entry, r Rejection) *flight {
-	rec := &recovery{c: c, grave: grave, cur: cur, r: r, end: now}
+func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, cur *entry, r Rejection, first bool) *flight {
+	rec := &recovery{c: c, grave: grave, cur: cur, r: r, first: first, end: now}
 	if !grave.spent {
 		rec.fresh = !grave.was && c.trusted
 		rec.trial = !grave.was && cur != nil
@@ -119,6 +125,7 @@ func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, 
 			grace = min(grace, coldGrace)
 		}
 		rec.end = grave.at + int64(grace)
+		rec.left = min(grace, max(0, time.Duration(rec.end-now)))
 	}
 	rec.wait = firstPoll
 	if rec.trial && rec.fresh {
@@ -126,27 +133,37 @@ func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, 
 	}
 	bound := c.set.grace + c.set.timeout*time.Duration(leaves(c.src())+1) + time.Second
 	c.recovery = c.launch(ctx, now, bound, func(ctx context.Context, f *flight) (Value, error) {
-		rec.f = f
+		rec.f, rec.began = f, time.Now()
+		if rec.first {
+			c.emit("rejected", rec.cur, nil)
+		}
 		return rec.run(ctx)
 	})
+	c.recovery.grave = grave
 	return c.recovery
 }
 
 func (rec *recovery) run(ctx context.Context) (Value, error) {
 	wait := rec.wait
-	if rec.trial && rec.fresh && rec.now()+int64(wait) <= rec.end {
+	if rec.trial && rec.fresh && !rec.over(wait) {
 		sleep(wait)
 	}
 	for {
-		e, err := rec.read(ctx)
+		if next := rec.successor(); next != nil {
+			return next.wait(ctx)
+		}
+		if v, ok := rec.cured(); ok {
+			return v, nil
+		}
+		e, number, err := rec.read(ctx)
 		if e != nil {
-			return rec.c.publish(rec.f, e), nil
+			return rec.c.publish(number, e), nil
 		}
 		if v, ok := rec.cured(); ok {
 			return v, nil
 		}
 		pause := jitter(wait)
-		over := rec.now()+int64(pause) > rec.end || err != nil && permanent(err)
+		over := rec.over(pause) || err != nil && permanent(err)
 		if rec.trial && (rec.fresh || over) {
 			return rec.offer(over)
 		}
@@ -158,10 +175,31 @@ func (rec *recovery) run(ctx context.Context) (Value, error) {
 	}
 }
 
-// read returns an entry that is worth a try, or why the primary gave none: a
-// standby that has nothing is the rule, not a failure.
-func (rec *recovery) read(ctx context.Context) (*entry, error) {
+// over reports that the grace ends before pause does.
+func (rec *recovery) over(pause time.Duration) bool {
+	return rec.now()+int64(pause) > rec.end || time.Since(rec.began)+pause > rec.left
+}
+
+// successor is the recovery that took over, because another value has come
+// into use and was rejected as well, or because the process was frozen.
+func (rec *recovery) successor() *flight {
+	rec.c.mu.Lock()
+	defer rec.c.mu.Unlock()
+	if rec.c.recovery == rec.f {
+		return nil
+	}
+	return rec.c.recovery
+}
+
+// read returns an entry that is worth a try and the number of its read, or why
+// the primary gave none: a standby that has nothing is the rule, not a failure.
+func (rec *recovery) read(ctx context.Context) (*entry, uint64, error) {
 	c := rec.c
+	// A poll is younger than the refreshes that began before it.
+	c.mu.Lock()
+	c.started++
+	number := c.started
+	c.mu.Unlock()
 	var primaryErr error
 	for i, src := range c.candidates(c.src()) {
 		var r *Rejection
@@ -177,13 +215,13 @@ func (rec *recovery) read(ctx context.Context) (*entry, error) {
 		}
 		e := c.newEntry(v, leaf, i > 0)
 		if rec.untried(e.id) {
-			return e, nil
+			return e, number, nil
 		}
 		if rec.cur != nil && e.id == rec.cur.id {
-			c.publish(rec.f, e) // the same again; it need not be read before its TTL is over
+			c.publish(number, e) // the same again; it need not be read before its TTL is over
 		}
 	}
-	return nil, primaryErr
+	return nil, number, primaryErr
 }
 
 func (rec *recovery) untried(id identity) bool {
@@ -192,11 +230,10 @@ func (rec *recovery) untried(id identity) bool {
 	}
 	rec.c.mu.Lock()
 	defer rec.c.mu.Unlock()
-	old := rec.c.graves.find(id)
-	if old == nil {
+	if !rec.c.graves.dead(id) {
 		return true
 	}
-	if rec.now()-old.at < int64(reburied) {
+	if rec.c.graves.find(id).recent(rec.now()) {
 		return false
 	}
 	rec.c.graves.remove(id)
@@ -255,7 +292,7 @@ func (c *Cache) candidates(src Source) []Source {
 		winner := c.winners[s]
 		c.mu.Unlock()
 		if winner != nil {
-			return c.candidates(winner)
+			return c.candidates(winner())
 		}
 	}
 	return []Source{src}
@@ -271,7 +308,10 @@ func (c *Cache) loadOrRenew(ctx context.Context, src Source, r *Rejection) (Valu
 
 // same compares sources, which may hold what cannot be compared.
 func same(a, b Source) bool {
-	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+	if reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() {
+		return a == b
+	}
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && sourceName(a) == sourceName(b)
 }
 
 func jitter(d time.Duration) time.Duration {

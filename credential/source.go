@@ -50,14 +50,19 @@ type Rejection struct {
 	Challenge string
 }
 
-// sourceName names src in errors and events without asking it for a value.
-func sourceName(src Source) string {
-	switch s := src.(type) {
-	case nil:
+// sourceName names src in errors and events without asking it for a value. A
+// String method that panics, on a nil pointer say, must not fail a call.
+func sourceName(src Source) (name string) {
+	if src == nil {
 		return "nil"
-	case fmt.Stringer:
-		return s.String()
-	default:
-		return fmt.Sprintf("%T", src)
 	}
+	defer func() {
+		if recover() != nil {
+			name = fmt.Sprintf("%T", src)
+		}
+	}()
+	if s, ok := src.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", src)
 }

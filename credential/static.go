@@ -28,7 +28,10 @@ type static struct{ v Value }
 
 func (s *static) String() string { return "static" }
 
-func (s *static) Retrieve(context.Context) (Value, error) {
+func (s *static) Retrieve(ctx context.Context) (Value, error) {
+	if ctx.Err() != nil {
+		return Value{}, context.Cause(ctx)
+	}
 	if s.v.Secret.IsZero() {
 		return Value{}, unavailable("static", "the secret is empty", "pass a secret")
 	}
@@ -37,15 +40,28 @@ func (s *static) Retrieve(context.Context) (Value, error) {
 
 // Env returns a Source that reads the API key in the environment variable
 // name, at each Retrieve. Unset or empty is [ErrUnavailable]; a value that
-// cannot be a key (see [NewCache]) is an error that does not quote it.
+// cannot be a key (see [NewCache]) is an error that does not quote it. Nor is
+// a name quoted that starts like a key of OpenAI: somebody passed the key.
 func Env(name string) Source { return env(name) }
 
 type env string
 
-func (e env) String() string { return "env:" + string(e) }
+func (e env) String() string {
+	if e.valid() {
+		return "env:" + string(e)
+	}
+	return "env"
+}
 
-func (e env) Retrieve(context.Context) (Value, error) {
-	if e == "" || strings.ContainsAny(string(e), "=\x00") {
+func (e env) valid() bool {
+	return e != "" && !strings.ContainsAny(string(e), "=\x00") && !strings.HasPrefix(string(e), "sk-")
+}
+
+func (e env) Retrieve(ctx context.Context) (Value, error) {
+	if ctx.Err() != nil {
+		return Value{}, context.Cause(ctx)
+	}
+	if !e.valid() {
 		return Value{}, &SourceError{Source: "env", Op: "read a variable", Err: errors.New("not a variable's name"), Hint: "name one, for example OPENAI_API_KEY"}
 	}
 	text := os.Getenv(string(e))
@@ -68,7 +84,10 @@ type file string
 
 func (f file) String() string { return "file:" + string(f) }
 
-func (f file) Retrieve(context.Context) (Value, error) {
+func (f file) Retrieve(ctx context.Context) (Value, error) {
+	if ctx.Err() != nil {
+		return Value{}, context.Cause(ctx)
+	}
 	fail := func(err error, hint string) (Value, error) {
 		return Value{}, &SourceError{Source: f.String(), Op: "read", Err: err, Hint: hint}
 	}
@@ -89,6 +108,9 @@ func (f file) Retrieve(context.Context) (Value, error) {
 		return fail(plainPathError(err), "let the process read it")
 	}
 	defer func() { _ = in.Close() }() // read only
+	if now, err := in.Stat(); err == nil {
+		info = now // a mount may have been swapped since
+	}
 	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
 	if err != nil {
 		return fail(plainPathError(err), "try again")

@@ -22,6 +22,8 @@ const (
 	// readErrorTime bounds the reading of an error body. After it the caller
 	// gets what has come.
 	readErrorTime = 5 * time.Second
+	// smallError is the size up to which a body is looked at for a code.
+	smallError = 2 << 10
 	// A body that nobody wants is read so far and for so long, because HTTP/1
 	// can use its connection again only at the end of the body.
 	drainBytes = 256 << 10
@@ -32,18 +34,20 @@ const (
 // the secret that was sent replaced. It is lazy: a body that nobody reads, as
 // that of a 429 which is tried again, costs no copy.
 type errorBody struct {
-	src     func() io.ReadCloser // a func, so that no printer by reflection walks into net/http's buffers
-	secret  credential.Secret
-	gzipped bool
+	src    func() io.ReadCloser // a func, so that no printer by reflection walks into net/http's buffers
+	secret credential.Secret
+	gzip   bool  // to be decompressed
+	length int64 // as sent; -1 if unknown
 
-	loading   atomic.Bool
+	busy      atomic.Bool // someone reads src, or nobody need any more
 	closed    atomic.Bool
 	srcClosed atomic.Bool
 
 	// Owned by the reader.
-	loaded bool
-	exact  bool // the length in the response is right
-	head   []byte
+	decode func([]byte) (int, error)
+	head   []byte // what has come; once ended, what Read returns
+	ended  bool
+	exact  bool  // the length in the response is right
 	err    error // after head; io.EOF also where it was cut
 	read   int
 }
@@ -61,16 +65,16 @@ func wrapErrorBody(resp *http.Response, secret credential.Secret) *errorBody {
 	if body == nil {
 		body = http.NoBody
 	}
-	b := &errorBody{src: func() io.ReadCloser { return body }, secret: secret}
+	b := &errorBody{src: func() io.ReadCloser { return body }, secret: secret, length: resp.ContentLength, err: io.EOF}
 	resp.Body = b
 	if body == http.NoBody || resp.Request != nil && resp.Request.Method == http.MethodHead {
 		// The headers describe a body that is not there: they stay.
-		b.loaded, b.exact, b.err = true, true, io.EOF
-		b.loading.Store(true)
+		b.ended, b.exact = true, true
+		b.busy.Store(true)
 		return b
 	}
 	if !resp.Uncompressed && isGzip(resp.Header.Get("Content-Encoding")) {
-		b.gzipped = true
+		b.gzip = true
 		resp.Header.Del("Content-Encoding")
 		resp.Uncompressed = true
 	}
@@ -99,11 +103,23 @@ func peekError(resp *http.Response) []byte {
 	return head
 }
 
+// peekSmall is peekError for a body that may be thrown away: of a body that is
+// too long for an error object it copies smallError bytes at most, and returns
+// nil.
+func peekSmall(resp *http.Response) []byte {
+	b := wrapErrorBody(resp, credential.Secret{})
+	if b.length > smallError {
+		return nil
+	}
+	if b.fill(smallError); !b.ended {
+		return nil
+	}
+	return peekError(resp)
+}
+
 // peek returns what Read will return. The bytes belong to b.
 func (b *errorBody) peek() []byte {
-	if !b.loaded && !b.closed.Load() {
-		b.load()
-	}
+	b.fill(DefaultMaxErrorBody)
 	return b.head
 }
 
@@ -112,7 +128,7 @@ func (b *errorBody) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.peek()
+	b.fill(DefaultMaxErrorBody)
 	if b.read == len(b.head) {
 		return 0, b.err
 	}
@@ -126,7 +142,7 @@ func (b *errorBody) Close() error {
 	if b.closed.Swap(true) {
 		return nil
 	}
-	if b.loading.CompareAndSwap(false, true) {
+	if b.busy.CompareAndSwap(false, true) {
 		b.drain()
 	}
 	b.closeSource()
@@ -146,69 +162,91 @@ func (b *errorBody) drain() {
 	_, _ = io.CopyN(io.Discard, b.src(), drainBytes)
 }
 
-// load reads the body into head and closes the source.
-func (b *errorBody) load() {
-	b.loaded, b.err = true, io.EOF
-	if !b.loading.CompareAndSwap(false, true) {
-		return // closed meanwhile
+// fill reads until head is longer than limit or the body has ended; then it
+// closes the source.
+func (b *errorBody) fill(limit int) {
+	if b.ended || !b.busy.CompareAndSwap(false, true) {
+		return
 	}
-	timedOut := new(atomic.Bool)
+	var timedOut atomic.Bool
 	stop := time.AfterFunc(readErrorTime, func() {
 		timedOut.Store(true)
 		b.closeSource()
 	})
-	raw, cut, err := b.readHead()
+	err := b.readTo(limit)
 	stop.Stop()
-	if err == nil {
-		b.drain()
+	cut := len(b.head) > DefaultMaxErrorBody
+	if err == nil && !cut {
+		b.busy.Store(false)
+		return
 	}
-	b.closeSource()
-	if err != nil && !timedOut.Load() {
+	b.ended = true
+	if cut {
+		b.head = b.head[:DefaultMaxErrorBody]
+	} else if err != io.EOF && !timedOut.Load() {
 		b.err = err
 	}
-	b.head = redactBody(raw, b.secret, cut || err != nil)
+	if cut || err == io.EOF {
+		b.drain() // also at the end: HTTP/1 wants to see it
+	}
+	b.closeSource()
+	b.head = redactBody(b.head, b.secret, cut || err != io.EOF)
 }
 
-// readHead reads up to the cap, after decompression. A body that says gzip
-// and is not is read as it is.
-func (b *errorBody) readHead() (head []byte, cut bool, err error) {
-	r := io.Reader(b.src())
-	if b.gzipped {
-		buffered := bufio.NewReader(r)
-		r = buffered
-		if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
-			if r, err = gzip.NewReader(buffered); err != nil {
-				return nil, false, err
-			}
+// readTo appends to head until it is longer than limit; it returns io.EOF at
+// the end of the body.
+func (b *errorBody) readTo(limit int) error {
+	if b.decode == nil {
+		if err := b.open(); err != nil {
+			return err
+		}
+		b.head = make([]byte, 0, smallError/2)
+	}
+	for len(b.head) <= limit {
+		if len(b.head) == cap(b.head) {
+			b.head = append(make([]byte, 0, grow(cap(b.head))), b.head...)
+		}
+		n, err := b.decode(b.head[len(b.head):cap(b.head)])
+		b.head = b.head[:len(b.head)+n]
+		if err != nil {
+			return err
+		}
+		if b.srcClosed.Load() {
+			return http.ErrBodyReadAfterClose // by the timer or by Close, whatever Read says
 		}
 	}
-	head = make([]byte, 0, 1024)
-	for {
-		n, err := r.Read(head[len(head):cap(head)])
-		head = head[:len(head)+n]
-		if len(head) > DefaultMaxErrorBody {
-			return head[:DefaultMaxErrorBody], true, nil
-		}
-		switch {
-		case err == io.EOF:
-			return head, false, nil
-		case err != nil:
-			return head, false, err
-		case b.srcClosed.Load():
-			return head, true, nil
-		case len(head) == cap(head):
-			head = append(make([]byte, 0, grow(cap(head))), head...)
-		}
-	}
+	return nil
 }
 
-// grow returns the next size of a buffer. The last one holds a byte more than
-// the cap, to tell a full body from a longer one.
+// open sets decode. A body that says gzip and is not is read as it is.
+func (b *errorBody) open() error {
+	b.decode = b.src().Read
+	if !b.gzip {
+		return nil
+	}
+	buffered := bufio.NewReader(b.src())
+	b.decode = buffered.Read
+	if magic, _ := buffered.Peek(2); string(magic) != "\x1f\x8b" {
+		return nil
+	}
+	z, err := gzip.NewReader(buffered)
+	if err == nil {
+		b.decode = z.Read
+	}
+	return err
+}
+
+// grow returns the next size of a buffer: a byte more than the bounds, to tell
+// a full body from a longer one.
 func grow(n int) int {
-	if n *= 4; n < DefaultMaxErrorBody {
-		return n
+	switch n {
+	case smallError / 2:
+		return smallError + 1
+	case smallError + 1:
+		return 16 << 10
+	default:
+		return DefaultMaxErrorBody + 1
 	}
-	return DefaultMaxErrorBody + 1
 }
 
 // redactBody replaces the secret in body, and after a cut drops the end that

@@ -118,8 +118,8 @@ func (c *call) authorized() bool {
 	return false
 }
 
-// mask shows of a key what the real service shows: a known prefix and the last
-// four characters. Of a short key nothing is shown: that would be most of it.
+// mask shows of a key what the real service shows: its prefix and the last four
+// characters. Of a short key nothing is shown: that would be most of it.
 func mask(key string) string {
 	const stars = "***"
 	if len(key) < 16 {
@@ -130,5 +130,5 @@ func mask(key string) string {
 			return prefix + stars + key[len(key)-4:]
 		}
 	}
-	return stars + key[len(key)-4:]
+	return key[:3] + stars + key[len(key)-4:]
 }

@@ -136,9 +136,9 @@ func (c *call) model(id string) {
 
 // upload answers POST files. The content is counted and dropped.
 func (c *call) upload() {
-	name, purpose, size, err := readUpload(c.r.Header.Get("Content-Type"), c.body)
-	if err != nil {
-		c.refuse(http.StatusBadRequest, err.Error(), "file", "")
+	name, purpose, size, problem := readUpload(c.r.Header.Get("Content-Type"), c.body)
+	if problem != "" {
+		c.refuse(http.StatusBadRequest, problem, "file", "")
 		return
 	}
 	id := "file-" + strconv.FormatInt(c.n, 10)
@@ -154,10 +154,12 @@ func (c *call) upload() {
 	c.succeed(object)
 }
 
-func readUpload(contentType string, body []byte) (name, purpose string, size int64, err error) {
+// readUpload returns what the form holds, or the service's words for what is
+// wrong with it.
+func readUpload(contentType string, body []byte) (name, purpose string, size int64, problem string) {
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err != nil || kind != "multipart/form-data" {
-		return "", "", 0, errors.New("The request must be multipart/form-data.") //nolint:staticcheck // it is the service's message, a sentence
+		return "", "", 0, "The request must be multipart/form-data."
 	}
 	size = -1
 	for form := multipart.NewReader(bytes.NewReader(body), params["boundary"]); ; {
@@ -166,7 +168,7 @@ func readUpload(contentType string, body []byte) (name, purpose string, size int
 			break
 		}
 		if err != nil {
-			return "", "", 0, errors.New("The multipart body could not be parsed.") //nolint:staticcheck // as above
+			return "", "", 0, "The multipart body could not be parsed."
 		}
 		switch part.FormName() {
 		case "purpose":
@@ -174,16 +176,16 @@ func readUpload(contentType string, body []byte) (name, purpose string, size int
 			purpose = string(b)
 		case "file":
 			name = part.FileName()
-			size, _ = io.Copy(io.Discard, part)
+			size, _ = io.Copy(io.Discard, part) // likewise
 		}
 	}
 	switch {
 	case size < 0:
-		return "", "", 0, errors.New("'file' is a required property") //nolint:revive // the service's message
+		problem = "'file' is a required property"
 	case purpose == "":
-		return "", "", 0, errors.New("'purpose' is a required property")
+		problem = "'purpose' is a required property"
 	}
-	return name, purpose, size, nil
+	return name, purpose, size, problem
 }
 
 // file answers GET files/{id}.

@@ -100,7 +100,7 @@ type bound struct {
 var bounds = map[string]bound{
 	".":                            {},
 	"credential":                   {exports: 30},
-	"credential/credentialtest":    {exports: 8, own: []string{"credential"}},
+	"credential/credentialtest":    {exports: 12, own: []string{"credential"}},
 	"credential/awsextension":      {exports: 6, own: []string{"credential"}},
 	"credential/awssecretsmanager": {exports: 6, own: []string{"credential"}, modules: awsModules},
 	"credential/azureidentity":     {exports: 6, own: []string{"credential"}, modules: azureIdentityModules},
@@ -116,7 +116,7 @@ var bounds = map[string]bound{
 	"middleware":           {exports: 25, own: []string{"credential", "internal/wire"}, modules: middlewareModules},
 	"middleware/telemetry": {exports: 6, own: []string{"credential", "middleware", "internal/wire"}, modules: slices.Concat(middlewareModules, otelModules)},
 	"client":               {exports: 12, own: []string{"credential", "middleware", "internal/wire"}, modules: clientModules},
-	"client/clienttest":    {exports: 12},
+	"client/clienttest":    {exports: 24},
 	"internal/boundary":    {},
 	"internal/wire":        {},
 }

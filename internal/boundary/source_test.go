@@ -200,9 +200,18 @@ func TestEveryPublicPackageHasARunnableExample(t *testing.T) {
 
 // variables that library code may keep at package level, with the reason.
 // Errors made by errors.New, var _ and embedded files need no entry.
-var variables = map[string]string{}
+var variables = map[string]string{
+	"client/clienttest.openAIHeader": "a table that is only read",
+	"client/clienttest.azureHeader":  "a table that is only read",
+	"client/clienttest.modelIDs":     "a table that is only read",
+}
 
-func TestLibraryCodeHasNoHiddenStateAndNoPanic(t *testing.T) {
+// panics are the files of library code that may panic, with the reason.
+var panics = map[string]string{
+	"credential/credentialtest/store.go": "a store that panics when the script of a test says so",
+}
+
+func TestLibraryCodeKeepsNoStateAndNeverPanics(t *testing.T) {
 	r := load(t)
 	for _, f := range r.files((*goFile).library) {
 		for _, d := range f.ast.Decls {
@@ -219,7 +228,7 @@ func TestLibraryCodeHasNoHiddenStateAndNoPanic(t *testing.T) {
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok {
-				if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "panic" {
+				if id, ok := call.Fun.(*ast.Ident); ok && id.Name == "panic" && panics[f.path] == "" {
 					t.Errorf("%s: panic; return an error", r.at(call))
 				}
 			}

@@ -1,0 +1,43 @@
+// Package latchkey is the overview of a library that puts OpenAI and Azure
+// OpenAI HTTP calls behind a chain of credential sources: no key is in the
+// code, a key that is rotated is picked up without a restart, and the call
+// during which it was rotated does not fail.
+//
+//	src, err := awssecretsmanager.New("prod/openai", nil) // or any other source
+//	c, err := client.New(client.Config{Source: src})
+//	oai := openai.NewClient(c.Options()...)               // the official SDK, unchanged
+//
+// This package holds no code. The parts:
+//
+//   - credential: what a source is, the chain of sources, and the cache that
+//     reads once, refreshes ahead of time, bridges outages and replaces what a
+//     service has rejected. Its subpackages are the sources, one SDK each.
+//   - middleware: the layers of the HTTP transport, Auth with its origin check,
+//     Retry, Log and the guard of streams among them.
+//   - client: both put together, for the official SDK, for any other HTTP
+//     client, or for no SDK at all.
+//   - client/clienttest and credential/credentialtest: a service and a store for
+//     the tests of your own program.
+//
+// Imports run one way: client, middleware, credential. A program links only
+// the SDKs of the sources that it imports.
+//
+// # Promises
+//
+//	P1   A call never fails because a key was rotated, at most one rotation per
+//	     call, if the store has the new key or gets it within the grace (5 s).
+//	     A body of more than 1 MiB that cannot be rewound is not sent again.
+//	P2   One rotation costs one store read per process, plus the polls of the grace.
+//	P3   A key that is simply wrong costs the store one read per cool-down, and
+//	     each call at most two sends, then one.
+//	P4   A caller returns within its own deadline.
+//	P5   A store outage does not fail calls while the last good credential is
+//	     accepted and not expired; one hour by default.
+//	P6   Nothing that latchkey produces contains a secret.
+//	P7   A credential goes only to the origin that it was configured for.
+//	P8   A billable request is sent at most 1 + MaxRetries times.
+//	P9   A program links only the SDKs of the sources that it imports.
+//	P10  Time is wall time: a process that was frozen notices.
+//
+// The README names the tests that hold each of them.
+package latchkey

@@ -1,0 +1,67 @@
+// Quickstart shows a key that is rotated under load without a failed call.
+//
+//	go run ./examples/quickstart
+//
+// It needs nothing but Go: it starts a service that imitates OpenAI's, keeps
+// the key in a file, and calls through the official openai-go client from many
+// goroutines while it rotates the key in three ways. It exits with status 1 if
+// a call failed.
+//
+// With OPENAI_API_KEY set (and OPENAI_BASE_URL, OPENAI_MODEL if wanted) it makes
+// one real call instead.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+
+	"github.com/latchkey-go/latchkey/client"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	run := rotateUnderLoad
+	if os.Getenv("OPENAI_API_KEY") != "" {
+		run = oneRealCall
+	}
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has run
+	}
+}
+
+// oneRealCall is all the code that a program needs.
+func oneRealCall(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
+	defer cancel()
+	c, err := client.New(client.Config{}) // the key of OPENAI_API_KEY
+	if err != nil {
+		return err
+	}
+	oai := openai.NewClient(c.Options()...)
+
+	model := os.Getenv("OPENAI_MODEL")
+	if model == "" {
+		model = string(openai.ChatModelGPT4oMini)
+	}
+	begin := time.Now()
+	answer, err := oai.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
+		Model:    openai.ChatModel(model),
+		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Say in five words what a latchkey is.")},
+	})
+	if err != nil {
+		return err
+	}
+	if len(answer.Choices) == 0 {
+		return fmt.Errorf("%s answered without a choice", model)
+	}
+	fmt.Printf("%s, after %v: %s\n", model, time.Since(begin).Round(time.Millisecond), answer.Choices[0].Message.Content)
+	return nil
+}

@@ -1,0 +1,84 @@
+package middleware
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/latchkey-go/latchkey/credential"
+)
+
+// connectionError reports whether err is a failure of the connection before a
+// byte of the answer came. It is an allow-list: an error that nobody knows may
+// have come after the request was carried out, and was billed.
+func connectionError(err error) bool {
+	if permanentError(err) {
+		return false
+	}
+	if timeout := (net.Error)(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		return true // a dial, a TLS handshake, the wait for the header
+	}
+	if errors.Is(err, io.EOF) {
+		return true // net/http: the connection was closed in place of an answer
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		switch op.Op {
+		case "dial", "write", "proxyconnect":
+			return true
+		case "read":
+			// net/http adds this to what happens inside of an answer, and to
+			// nothing that happens before it.
+			return !strings.Contains(err.Error(), "transport connection broken")
+		}
+		return false
+	}
+	return textOfConnectionError(err)
+}
+
+// permanentError names what must not be sent again, whatever it wraps: a store
+// that cannot be reached is a connection error, too.
+func permanentError(err error) bool {
+	for _, target := range [...]error{
+		context.Canceled, ErrOrigin, credential.ErrRejected, credential.ErrUnavailable, credential.ErrNotFound,
+		io.ErrUnexpectedEOF,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	source, cert := (*credential.SourceError)(nil), (*tls.CertificateVerificationError)(nil)
+	authority, host, invalid := x509.UnknownAuthorityError{}, x509.HostnameError{}, x509.CertificateInvalidError{}
+	if errors.As(err, &source) || errors.As(err, &cert) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) {
+		return true
+	}
+	dns := (*net.DNSError)(nil)
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
+// textOfConnectionError knows the errors of net/http that have no type. Only
+// the beginning counts: the rest may be quoted from an answer.
+func textOfConnectionError(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		text := err.Error()
+		for _, known := range [...]string{
+			"http: server closed idle connection",
+			"net/http: cannot rewind body after connection loss",
+			"http2: client connection lost",
+			"http2: server sent GOAWAY and closed the connection",
+			"http2: Transport received Server's graceful shutdown GOAWAY",
+			"http2: Transport: cannot retry err", // it was not processed, and net/http had no GetBody
+		} {
+			if strings.HasPrefix(text, known) {
+				return true
+			}
+		}
+		if strings.HasPrefix(text, "stream error: stream ID") && strings.Contains(text, "REFUSED_STREAM") {
+			return true // not processed (RFC 9113, section 8.7)
+		}
+	}
+	return false
+}
