@@ -107,7 +107,7 @@ func FuzzBaseURL(f *testing.F) {
 		if base == "" {
 			want, err = url.Parse(client.DefaultBaseURL)
 		}
-		if err != nil || sent == nil || sent.Scheme != want.Scheme || sent.Host != want.Host || sent.User != nil {
+		if err != nil || sent == nil || sent.Scheme != want.Scheme || sent.Host != strings.TrimSuffix(want.Host, ":") || sent.User != nil {
 			t.Fatalf("base %q, path %q: sent to %v", base, path, sent)
 		}
 		if prefix := strings.TrimSuffix(want.EscapedPath(), "/") + "/"; !strings.HasPrefix(sent.EscapedPath(), prefix) || strings.Contains(sent.Path, "/../") {

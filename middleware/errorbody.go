@@ -249,8 +249,9 @@ func grow(n int) int {
 	}
 }
 
-// redactBody replaces the secret in body, and after a cut drops the end that
-// is the beginning of the secret.
+// redactBody replaces the secret in body, and after a cut an end that is the
+// beginning of the secret. The cap holds for what comes out, too: a server that
+// guesses a short secret could make much of little.
 func redactBody(body []byte, s credential.Secret, cut bool) []byte {
 	secret := s.Reveal()
 	if secret == "" {
@@ -261,5 +262,5 @@ func redactBody(body []byte, s credential.Secret, cut bool) []byte {
 	if len(clean) == len(text) && clean == text {
 		return body
 	}
-	return []byte(clean)
+	return []byte(clean[:min(len(clean), DefaultMaxErrorBody)])
 }

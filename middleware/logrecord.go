@@ -40,7 +40,10 @@ func (s *send) log(now time.Time, err error) {
 			attrs = append(attrs, s.text(a.key, a.value))
 		}
 	}
-	attrs = append(attrs, slog.Duration("duration", now.Sub(s.start)), slog.Duration("ttfb", s.header))
+	attrs = append(attrs, slog.Duration("duration", now.Sub(s.start)))
+	if s.status != 0 {
+		attrs = append(attrs, slog.Duration("ttfb", s.header))
+	}
 	if err != nil {
 		attrs = append(attrs, s.text("error", err.Error()))
 	}

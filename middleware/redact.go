@@ -42,7 +42,7 @@ func redactString(text string, s credential.Secret) string {
 // shortSecret bytes is replaced only as a whole word, and not in base64.
 //
 // With cut, text is the beginning of a longer one, and an end that could be
-// the beginning of the secret is dropped.
+// the beginning of the secret is replaced, too.
 //
 // It returns text itself when there is nothing to replace.
 func redact(text, secret string, cut bool) string {
@@ -50,15 +50,24 @@ func redact(text, secret string, cut bool) string {
 		return text
 	}
 	var out strings.Builder
+	var next [4]span // of each form; looked for again only when passed
 	done := 0
-	for from := 0; from < len(text); {
-		start, end := findSecret(text, secret, from, cut)
-		if start < 0 {
+	for from := 0; from < len(text); from = done {
+		first := span{start: -1}
+		for form := range next {
+			if s := &next[form]; from == 0 || s.start >= 0 && s.start < from {
+				s.start, s.end = findForm(form, text, secret, from, cut)
+			}
+			if s := next[form]; s.start >= 0 && (first.start < 0 || s.start < first.start) {
+				first = s
+			}
+		}
+		if first.start < 0 {
 			break
 		}
-		out.WriteString(text[done:start])
+		out.WriteString(text[done:first.start])
 		out.WriteString(redactedText)
-		done, from = end, end
+		done = first.end
 	}
 	if done == 0 {
 		return text
@@ -67,20 +76,21 @@ func redact(text, secret string, cut bool) string {
 	return out.String()
 }
 
-// findSecret returns where the first form of the secret at or after from
-// begins and ends, or -1.
-func findSecret(text, secret string, from int, cut bool) (start, end int) {
-	start, end = findPlain(text, secret, from)
-	if s, e := findEscaped(text, secret, from, cut, '\\'); s >= 0 && (start < 0 || s < start) {
-		start, end = s, e
+type span struct{ start, end int }
+
+// findForm returns where the secret, in this form, first begins and ends at or
+// after from, or -1.
+func findForm(form int, text, secret string, from int, cut bool) (start, end int) {
+	switch form {
+	case 0:
+		return findPlain(text, secret, from)
+	case 1:
+		return findEscaped(text, secret, from, cut, '\\')
+	case 2:
+		return findEscaped(text, secret, from, cut, '%')
+	default:
+		return findBase64(text, secret, from, cut)
 	}
-	if s, e := findEscaped(text, secret, from, cut, '%'); s >= 0 && (start < 0 || s < start) {
-		start, end = s, e
-	}
-	if s, e := findBase64(text, secret, from, cut); s >= 0 && (start < 0 || s < start) {
-		start, end = s, e
-	}
-	return start, end
 }
 
 func findPlain(text, secret string, from int) (start, end int) {

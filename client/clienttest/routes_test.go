@@ -215,7 +215,9 @@ func TestEmbeddingsAreTheSameInBothEncodings(t *testing.T) {
 			t.Fatalf("%s: %v in %s", format, err, a.body)
 		}
 	}
-	var floats struct{ Data []struct{ Embedding []float32 } }
+	var floats struct {
+		Data []struct{ Embedding []float32 }
+	}
 	var packed struct{ Data []struct{ Embedding string } }
 	get("float", &floats)
 	get("base64", &packed)

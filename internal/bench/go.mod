@@ -8,8 +8,19 @@ require (
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/latchkey-go/latchkey v0.0.0
 	github.com/openai/openai-go/v3 v3.96.0
-	github.com/sashabaranov/go-openai v1.43.0
 	golang.org/x/oauth2 v0.37.0
+)
+
+require (
+	github.com/aws/smithy-go v1.28.8 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
+	github.com/hashicorp/go-cleanhttp v0.5.2 // indirect
+	github.com/sashabaranov/go-openai v1.43.0
+	github.com/sethvargo/go-retry v0.5.0 // indirect
+	github.com/tidwall/gjson v1.20.0 // indirect
+	github.com/tidwall/match v1.1.1 // indirect
+	github.com/tidwall/pretty v1.2.1 // indirect
+	github.com/tidwall/sjson v1.2.5 // indirect
 )
 
 replace github.com/latchkey-go/latchkey => ../..

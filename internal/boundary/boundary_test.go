@@ -116,7 +116,7 @@ var bounds = map[string]bound{
 	"middleware":           {exports: 25, own: []string{"credential", "internal/wire"}, modules: middlewareModules},
 	"middleware/telemetry": {exports: 6, own: []string{"credential", "middleware", "internal/wire"}, modules: slices.Concat(middlewareModules, otelModules)},
 	"client":               {exports: 12, own: []string{"credential", "middleware", "internal/wire"}, modules: clientModules},
-	"client/clienttest":    {exports: 24},
+	"client/clienttest":    {exports: 32},
 	"internal/boundary":    {},
 	"internal/wire":        {},
 }
