@@ -107,7 +107,7 @@ func TestErrorBodyNeverHoldsTheSecretInAnyForm(t *testing.T) {
 }
 
 func TestErrorBodyWithoutTheSecretIsUntouched(t *testing.T) {
-	for _, body := range []string{"", "x", invalidKey, `{"m":"\u00e9 \\ 100% sk-CANARY-go"}`, strings.Repeat("c2stQ0F", 999)} {
+	for _, body := range []string{"", "x", invalidKey, `{"m":"\u00e9 \\ 100% sk-CANARY-go"}`, strings.Repeat("c2stQ0F", 999), strings.Repeat(`\`, 60<<10)} {
 		if got := readBody(t, refusal(t, goodKey, "POST", io.NopCloser(strings.NewReader(body)), nil)); got != body {
 			t.Errorf("a body of %d bytes became one of %d", len(body), len(got))
 		}

@@ -13,6 +13,9 @@ const (
 	// it stands as a word of its own: "abc" inside a message is more often a
 	// part of another word, and replacing it would spoil the message.
 	shortSecret = 8
+	// mostSlashes bounds the backslashes before one byte: JSON in JSON in JSON
+	// has seven. Without it a body of backslashes takes quadratic time.
+	mostSlashes = 8
 )
 
 // redactHeader replaces the secret in the values of h, in every form that
@@ -168,7 +171,7 @@ func matchEscape(text string, c byte) (n int, fits bool) {
 			n += 2
 		}
 	} else {
-		for c != '\\' && n < len(text) && text[n] == '\\' {
+		for c != '\\' && n < min(len(text), mostSlashes) && text[n] == '\\' {
 			n++
 		}
 		switch {

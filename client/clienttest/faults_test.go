@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,6 +45,7 @@ func TestAFaultReplacesOrShapesTheAnswerOnEveryWire(t *testing.T) {
 			return a.header.Get("Content-Encoding") == "gzip" && strings.Contains(gunzip(a.body), "echo: one two")
 		}},
 		{"gzip bomb", clienttest.Fault{Gzip: true, BodyBytes: 4 << 20}, chatBody, func(a answer) bool { return len(a.body) < 8<<10 && len(gunzip(a.body)) == 4<<20 }},
+		{"gzip stream", clienttest.Fault{Gzip: true}, streamBody, func(a answer) bool { return strings.HasSuffix(gunzip(a.body), "data: [DONE]\n\n") }},
 		{"malformed stream", clienttest.Fault{Malformed: true}, streamBody, func(a answer) bool {
 			return a.status == 200 && strings.Contains(a.body, "data: not JSON\n\n") && a.header.Get("Content-Type") == "text/event-stream"
 		}},
@@ -177,6 +179,7 @@ func TestAHangEndsWithTheClient(t *testing.T) {
 			case err := <-done:
 				t.Fatalf("%s: did not hang: %v", p.name, err)
 			default:
+				runtime.Gosched()
 			}
 		}
 		cancel()
@@ -256,7 +259,7 @@ func TestTheRoundTripKeepsItsContract(t *testing.T) {
 		cancel()
 		requests := svc.Stats().Requests
 		if _, err := svc.RoundTrip(req.WithContext(ctx)); !errors.Is(err, context.Canceled) || svc.Stats().Requests != requests {
-			t.Errorf("fault %t: a cancelled request: %v", fault, err)
+			t.Errorf("fault %t: a canceled request: %v", fault, err)
 		}
 		<-body.closed
 		if _, err := svc.RoundTrip(&http.Request{Body: body}); err == nil {

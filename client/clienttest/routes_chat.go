@@ -16,6 +16,10 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	case 'n':
 		return nil
 	case '"':
+		if plain(b[1 : len(b)-1]) {
+			*t = text(b[1 : len(b)-1])
+			return nil
+		}
 		return json.Unmarshal(b, (*string)(t))
 	}
 	var parts []json.RawMessage
@@ -70,7 +74,20 @@ func lastUser(messages []message) string {
 // tokens is an estimate of the usual size: four bytes each.
 func tokens(s string) int { return (len(s) + 3) / 4 }
 
+// plain tells whether text is the same inside and outside of JSON.
+func plain[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 func quote(s string) []byte {
+	if plain(s) {
+		return append(append(append(make([]byte, 0, len(s)+2), '"'), s...), '"')
+	}
 	b, _ := json.Marshal(s) // strings always marshal
 	return b
 }

@@ -7,13 +7,16 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
 )
@@ -54,7 +57,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 			done <- err
 		}()
 		for len(srv.Requests()) == 0 { // until it has arrived
-			continue
+			runtime.Gosched()
 		}
 		ws := dialWebSocket(t, srv, key1)
 		srv.Close()
@@ -162,6 +165,7 @@ func (w webSocket) receive() (head byte, payload []byte, err error) {
 func TestTheWebSocketEchoesAndCloses(t *testing.T) {
 	for _, srv := range []*clienttest.Server{clienttest.NewServer(key1), clienttest.NewTLSServer(key1)} {
 		defer srv.Close()
+		srv.Inject(clienttest.Fault{Delay: time.Nanosecond}) // it does not hide the connection
 		w := dialWebSocket(t, srv, key1)
 		if w.status != "HTTP/1.1 101 Switching Protocols" || !strings.Contains(w.header, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n") ||
 			!strings.Contains(w.header, "Sec-WebSocket-Protocol: realtime\r\n") {
@@ -186,7 +190,7 @@ func TestTheWebSocketEchoesAndCloses(t *testing.T) {
 				t.Fatalf("frame %x of %d bytes: %x, %d bytes, %v", f.head, len(f.payload), head, len(got), err)
 			}
 		}
-		if _, err := w.ReadByte(); err != io.EOF {
+		if _, err := w.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Errorf("after the close: %v", err)
 		}
 	}

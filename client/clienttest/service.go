@@ -132,6 +132,7 @@ type call struct {
 	r          *http.Request
 	flavor     Flavor
 	n          int64
+	limited    io.LimitedReader // here to save its allocation
 	body       []byte
 	deployment string
 }
@@ -140,7 +141,8 @@ func (c *call) readBody(buf *bytes.Buffer) (tooLarge bool, err error) {
 	if c.r.Body == nil || c.r.Body == http.NoBody {
 		return false, nil
 	}
-	n, err := buf.ReadFrom(io.LimitReader(c.r.Body, maxBody+1))
+	c.limited = io.LimitedReader{R: c.r.Body, N: maxBody + 1}
+	n, err := buf.ReadFrom(&c.limited)
 	c.body = buf.Bytes()
 	return n > maxBody, err
 }
