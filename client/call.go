@@ -33,8 +33,10 @@ type Response struct {
 // RateLimit holds the x-ratelimit headers. OpenAI and Azure OpenAI send them
 // as advice; a number that was not sent, or is not one, is -1.
 type RateLimit struct {
+	// LimitRequests and RemainingRequests count requests.
 	LimitRequests, RemainingRequests int
-	LimitTokens, RemainingTokens     int
+	// LimitTokens and RemainingTokens count tokens.
+	LimitTokens, RemainingTokens int
 	// ResetRequests and ResetTokens are the times until the quota is full
 	// again; zero if not sent.
 	ResetRequests, ResetTokens time.Duration

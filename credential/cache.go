@@ -296,6 +296,7 @@ func (c *Cache) Accept(v Value) {
 			grave.healed = true
 		}
 		c.cur.Store(cur.healed())
+		c.recovery.nudge()
 	}
 }
 

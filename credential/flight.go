@@ -16,6 +16,7 @@ type flight struct {
 	number   uint64
 	deadline int64      // wall time; past it the flight is abandoned
 	grave    *tombstone // what a recovery is about; nil for a refresh
+	wake     chan struct{}
 	val      Value      // set before done closes
 	err      error
 }
@@ -24,6 +25,17 @@ type flight struct {
 // that a freeze of the process has left behind.
 func (f *flight) over(now int64) bool {
 	return f == nil || now > f.deadline || f.landed()
+}
+
+// nudge wakes a recovery that waits for its next poll.
+func (f *flight) nudge() {
+	if f == nil {
+		return
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default: // it has yet to wake from the last one, or has ended
+	}
 }
 
 func (f *flight) landed() bool {
@@ -65,7 +77,7 @@ func leaveEarly(ctx context.Context, budget time.Duration) (context.Context, con
 // launch runs work in a goroutine of its own. c.mu is held.
 func (c *Cache) launch(ctx context.Context, now int64, bound time.Duration, work func(context.Context, *flight) (Value, error)) *flight {
 	c.started++
-	f := &flight{done: make(chan struct{}), number: c.started, deadline: now + int64(bound)}
+	f := &flight{done: make(chan struct{}), wake: make(chan struct{}, 1), number: c.started, deadline: now + int64(bound)}
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer close(f.done)
@@ -165,6 +177,9 @@ func (c *Cache) publish(number uint64, e *entry) Value {
 	}
 	c.shown = max(c.shown, number)
 	c.cur.Store(e)
+	if !e.rejected {
+		c.recovery.nudge()
+	}
 	c.mu.Unlock()
 	if kind == "rotated" && e.standby {
 		kind = "promoted"

@@ -15,8 +15,11 @@ const (
 	// firstPoll doubles to maxPoll: how often a store is read in the grace.
 	firstPoll = 50 * time.Millisecond
 	maxPoll   = time.Second
-	// firstTrial quadruples: when a new value that was refused is tried again.
-	firstTrial = 150 * time.Millisecond
+	// A new value that was refused is tried again after the first trial, after
+	// the second, and at the end of the grace. A call has four sends, of which a
+	// rotation takes two, so that the second has to reach far.
+	firstTrial  = 150 * time.Millisecond
+	secondTrial = 2 * time.Second
 )
 
 // Replace tells that a service rejected r.Value, and returns what to send
@@ -109,7 +112,6 @@ type recovery struct {
 	// is set back would prolong the recovery.
 	left  time.Duration
 	began time.Time
-	wait  time.Duration
 	trial bool // the rejected value may be offered again
 	fresh bool // another value was accepted before: it may just be too new
 }
@@ -118,8 +120,8 @@ type recovery struct {
 func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, cur *entry, r Rejection, first bool) *flight {
 	rec := &recovery{c: c, grave: grave, cur: cur, r: r, first: first, end: now}
 	if !grave.spent {
-		rec.fresh = !grave.was && c.trusted
 		rec.trial = !grave.was && cur != nil
+		rec.fresh = rec.trial && c.trusted
 		grace := c.set.grace
 		if !grave.was && !rec.fresh {
 			grace = min(grace, coldGrace)
@@ -127,11 +129,8 @@ func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, 
 		rec.end = grave.at + int64(grace)
 		rec.left = min(grace, max(0, time.Duration(rec.end-now)))
 	}
-	rec.wait = firstPoll
-	if rec.trial && rec.fresh {
-		rec.wait = firstTrial << (2 * min(grave.trials, 4))
-	}
 	bound := c.set.grace + c.set.timeout*time.Duration(leaves(c.src())+1) + time.Second
+	c.recovery.nudge()
 	c.recovery = c.launch(ctx, now, bound, func(ctx context.Context, f *flight) (Value, error) {
 		rec.f, rec.began = f, time.Now()
 		if rec.first {
@@ -144,9 +143,10 @@ func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, 
 }
 
 func (rec *recovery) run(ctx context.Context) (Value, error) {
-	wait := rec.wait
-	if rec.trial && rec.fresh && !rec.over(wait) {
-		sleep(wait)
+	wait, last := firstPoll, false
+	if rec.fresh {
+		wait, last = rec.trialWait()
+		rec.pause(wait)
 	}
 	for {
 		if next := rec.successor(); next != nil {
@@ -162,22 +162,51 @@ func (rec *recovery) run(ctx context.Context) (Value, error) {
 		if v, ok := rec.cured(); ok {
 			return v, nil
 		}
-		pause := jitter(wait)
-		over := rec.over(pause) || err != nil && permanent(err)
-		if rec.trial && (rec.fresh || over) {
-			return rec.offer(over)
-		}
-		if over {
+		pause, hopeless := jitter(wait), err != nil && permanent(err)
+		over := hopeless || pause > rec.rest()
+		switch {
+		case rec.fresh:
+			return rec.offer(last || hopeless)
+		case rec.trial && over:
+			return rec.offer(true)
+		case over:
 			return rec.giveUp(err)
 		}
-		sleep(pause)
+		rec.pause(pause)
 		wait = min(2*wait, maxPoll)
 	}
 }
 
-// over reports that the grace ends before pause does.
-func (rec *recovery) over(pause time.Duration) bool {
-	return rec.now()+int64(pause) > rec.end || time.Since(rec.began)+pause > rec.left
+// trialWait is how long to wait before the value is tried again, and whether
+// that is the last time.
+func (rec *recovery) trialWait() (wait time.Duration, last bool) {
+	rec.c.mu.Lock()
+	trials := rec.grave.trials
+	rec.c.mu.Unlock()
+	rest := rec.rest()
+	switch {
+	case trials == 0 && firstTrial < rest:
+		return firstTrial, false
+	case trials == 1 && secondTrial < rest:
+		return secondTrial, false
+	}
+	return rest, true
+}
+
+// rest is what is left of the grace.
+func (rec *recovery) rest() time.Duration {
+	return max(0, min(time.Duration(rec.end-rec.now()), rec.left-time.Since(rec.began)))
+}
+
+// pause ends early when another value has come into use, or this one has been
+// accepted. It is called with a part of the grace at most.
+func (rec *recovery) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-rec.f.wake:
+	}
 }
 
 // successor is the recovery that took over, because another value has come
@@ -316,11 +345,4 @@ func same(a, b Source) bool {
 
 func jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d)/10+1)) //nolint:gosec // jitter, not a secret
-}
-
-// sleep bounds itself: it is called with at most a few seconds, in a flight.
-func sleep(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	<-timer.C
 }

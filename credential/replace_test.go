@@ -215,27 +215,19 @@ func TestReplicaThatTrailsDoesNotStretchAnExpiry(t *testing.T) {
 // rejection of key 2, which another read brought meanwhile.
 func TestReplaceNeverJoinsTheRecoveryOfAnotherValue(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		poll := gives(apiKey(1))
-		store := steps(gives(apiKey(1)), slowly(1600*time.Millisecond, apiKey(2)),
-			poll, poll, poll, poll, poll, poll, // up to 1.55 s and its jitter
-			slowly(100*time.Millisecond, apiKey(3)))
+		poll := gives(apiKey(1)) // at 0, 50, 150, 350 and 750 ms, and then at 1550
+		store := steps(gives(apiKey(1)), slowly(time.Second, apiKey(2)),
+			poll, poll, poll, poll, poll, slowly(100*time.Millisecond, apiKey(3)))
 		cache, v1 := refreshing(t, store)
 		var wg sync.WaitGroup
-		wg.Go(func() { // gets 2 if it looks before that is rejected, else 3
-			if v, err := cache.Replace(background, reject(v1)); err != nil || nth(v) < 2 {
-				t.Errorf("the first Replace: key %d, %v", nth(v), err)
-			}
-		})
-		for store.Reads() < 8 {
-			pass(10 * time.Millisecond)
-		}
-		pass(100 * time.Millisecond)
+		wg.Go(func() { replace(t, cache, v1, 2) })
+		pass(1100 * time.Millisecond)
 		v2 := retrieve(t, cache, 2)
-		if d := took(func() { replace(t, cache, v2, 3) }); d > 400*time.Millisecond {
+		if d := took(func() { replace(t, cache, v2, 3) }); d != 250*time.Millisecond { // 150 ms in case that it is too new, 100 ms for the read
 			t.Errorf("waited %v for the poll of another recovery", d)
 		}
 		wg.Wait()
-		wantReads(t, store, 9)
+		wantReads(t, store, 8)
 	})
 }
 

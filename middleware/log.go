@@ -116,39 +116,22 @@ func (l *logLayer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !l.enabled(req.Context()) {
 		return l.next(req)
 	}
-	number, reason := retryFrom(req.Context())
-	return l.roundTripAttempt(req, &attempt{number: number, reason: reason})
+	s := l.newSend(req)
+	s.number, s.reason = retryFrom(req.Context())
+	s.secret = sentBy(req.Header)
+	resp, err := l.next(req)
+	return s.outcome(resp, err)
 }
 
 func (l *logLayer) roundTripAttempt(req *http.Request, a *attempt) (*http.Response, error) {
 	if !l.enabled(req.Context()) {
 		return l.pass(req, a)
 	}
-	start := l.now()
+	s := l.newSend(req)
+	s.number, s.reason, s.secret = a.number, a.reason, a.value.Secret.Reveal()
+	s.source, s.version = a.value.Source, a.value.Version
 	resp, err := l.pass(req, a)
-	now := l.now()
-	s := &send{
-		layer: l, ctx: req.Context(), start: start, header: now.Sub(start), number: a.number, reason: a.reason,
-		secret: a.value.Secret.Reveal(), source: a.value.Source, version: a.value.Version, method: req.Method,
-	}
-	if req.URL != nil {
-		s.host, s.path = req.URL.Host, req.URL.Path
-	}
-	if s.secret == "" {
-		s.secret = sentBy(req.Header)
-	}
-	if err != nil {
-		s.log(now, err)
-		return resp, err
-	}
-	s.response(resp)
-	if resp.Body == nil || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols {
-		s.log(now, nil)
-		return resp, nil
-	}
-	s.body = resp.Body
-	resp.Body = logBody(func() *send { return s })
-	return resp, nil
+	return s.outcome(resp, err)
 }
 
 func (l *logLayer) pass(req *http.Request, a *attempt) (*http.Response, error) {
@@ -158,6 +141,14 @@ func (l *logLayer) pass(req *http.Request, a *attempt) (*http.Response, error) {
 	return l.next(req)
 }
 
+func (l *logLayer) newSend(req *http.Request) *send {
+	s := &send{layer: l, ctx: req.Context(), start: l.now(), method: req.Method}
+	if req.URL != nil {
+		s.host, s.path = req.URL.Host, req.URL.Path
+	}
+	return s
+}
+
 func (l *logLayer) enabled(ctx context.Context) bool {
 	h := l.handler()
 	return h.Enabled(ctx, l.level.Level()) || h.Enabled(ctx, l.failureLevel())
@@ -165,13 +156,21 @@ func (l *logLayer) enabled(ctx context.Context) bool {
 
 // sentBy returns the credential of a request that did not come from Auth.
 func sentBy(h http.Header) string {
-	if v := strings.TrimSpace(h.Get(authorization)); v != "" {
+	if v := strings.TrimSpace(first(h, authorization)); v != "" {
 		return v[strings.LastIndexByte(v, ' ')+1:]
 	}
 	for _, name := range [...]string{"Api-Key", "X-Api-Key", "Ocp-Apim-Subscription-Key"} {
-		if v := h.Get(name); v != "" {
+		if v := first(h, name); v != "" {
 			return v
 		}
+	}
+	return ""
+}
+
+// first is h.Get without the time for making name canonical, which it is.
+func first(h http.Header, name string) string {
+	if vv := h[name]; len(vv) > 0 {
+		return vv[0]
 	}
 	return ""
 }
@@ -220,12 +219,30 @@ type send struct {
 	extra            []slog.Attr
 }
 
+// outcome logs what has ended, and watches the body of what has not.
+func (s *send) outcome(resp *http.Response, err error) (*http.Response, error) {
+	now := s.layer.now()
+	s.header = now.Sub(s.start)
+	if err != nil {
+		s.log(now, err)
+		return resp, err
+	}
+	s.response(resp)
+	if resp.Body == nil || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols {
+		s.log(now, nil)
+		return resp, nil
+	}
+	s.body = resp.Body
+	resp.Body = logBody(func() *send { return s })
+	return resp, nil
+}
+
 // response takes from the header what will be logged: the caller may change it.
 func (s *send) response(resp *http.Response) {
 	s.status = resp.StatusCode
 	s.requestID = wire.RequestID(resp.Header)
-	s.requests = resp.Header.Get("X-Ratelimit-Remaining-Requests")
-	s.tokens = resp.Header.Get("X-Ratelimit-Remaining-Tokens")
+	s.requests = first(resp.Header, "X-Ratelimit-Remaining-Requests")
+	s.tokens = first(resp.Header, "X-Ratelimit-Remaining-Tokens")
 	for _, h := range s.layer.headers {
 		if vv := resp.Header[h.header]; len(vv) > 0 {
 			s.extra = append(s.extra, s.text(h.attr, strings.Join(vv, ", ")))

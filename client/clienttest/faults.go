@@ -51,7 +51,8 @@ type Fault struct {
 	// Endless makes the body of BodyBytes endless.
 	Endless bool
 
-	// Header is set in the answer.
+	// Header is set in the answer. Over a network a Content-Length that is more
+	// than the body breaks it: io.ErrUnexpectedEOF.
 	Header http.Header
 	// HeaderBytes is the size of one more header, X-Filler.
 	HeaderBytes int
@@ -68,8 +69,7 @@ type Fault struct {
 	CutAfter int
 	// ResetAfter breaks the answer after so many bytes or events: the client
 	// reads them, then io.ErrUnexpectedEOF; over HTTP/2 a stream error. Zero is
-	// off; negative breaks it after the headers. It works without
-	// Content-Length, as that is dropped.
+	// off; negative breaks it after the headers.
 	ResetAfter int
 }
 

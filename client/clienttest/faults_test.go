@@ -101,6 +101,16 @@ func TestAResetIsAnErrorOfTheRoundTrip(t *testing.T) {
 	}
 }
 
+func TestAWrongContentLengthBreaksTheBody(t *testing.T) {
+	for _, p := range places(t)[1:] {
+		p.svc.Inject(clienttest.Fault{Body: "{}", Header: http.Header{"Content-Length": {"9"}}})
+		a, err := send(p.rt, p.post(t, chatPath, chatBody))
+		if err != nil || a.body != "{}" || a.err == nil {
+			t.Errorf("%s: %q, %v, %v", p.name, a.body, a.err, err)
+		}
+	}
+}
+
 func TestAMalformedAnswerIsNoHTTP(t *testing.T) {
 	for _, p := range places(t) {
 		p.svc.Inject(clienttest.Fault{Malformed: true})
@@ -223,14 +233,18 @@ func TestFaultsInMemoryLeaveNoGoroutine(t *testing.T) {
 	// synctest fails the test if one is left.
 	synctest.Test(t, func(t *testing.T) {
 		svc := clienttest.NewService(key1)
-		for _, f := range []clienttest.Fault{{Endless: true}, {DripEvery: time.Hour}, {Reset: true}, {ResetAfter: 1}, {Status: 500}} {
+		for i, f := range []clienttest.Fault{{Endless: true}, {DripEvery: time.Hour}, {Reset: true}, {ResetAfter: 1}, {Status: 500}} {
 			svc.Inject(f)
-			resp, err := svc.RoundTrip(newRequest(t, "POST", base+chatPath, chatBody, "Authorization: Bearer "+key1))
-			if err != nil {
-				continue
+			req := newRequest(t, "POST", base+chatPath, "", "Authorization: Bearer "+key1)
+			body := &closeCounter{Reader: strings.NewReader(chatBody), closed: make(chan struct{}, 1)}
+			req.Body = body
+			if resp, err := svc.RoundTrip(req); err == nil {
+				resp.Body.Close()
 			}
-			resp.Body.Read(make([]byte, 1))
-			resp.Body.Close()
+			synctest.Wait()
+			if len(body.closed) != 1 { // the goroutine closes it as it ends
+				t.Errorf("fault %d goes on after its body is closed", i)
+			}
 		}
 	})
 }

@@ -50,7 +50,6 @@ func (w *faultWriter) WriteHeader(status int) {
 		h.Set("X-Filler", strings.Repeat("a", w.f.HeaderBytes))
 	}
 	w.events = strings.HasPrefix(h.Get("Content-Type"), "text/event-stream")
-	h.Del("Content-Length")
 	if w.f.Gzip {
 		h.Set("Content-Encoding", "gzip")
 		w.gz = gzip.NewWriter(w.ResponseWriter)

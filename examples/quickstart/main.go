@@ -49,11 +49,11 @@ func oneRealCall(ctx context.Context) error {
 
 	model := os.Getenv("OPENAI_MODEL")
 	if model == "" {
-		model = string(openai.ChatModelGPT4oMini)
+		model = openai.ChatModelGPT5Mini
 	}
 	begin := time.Now()
 	answer, err := oai.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
-		Model:    openai.ChatModel(model),
+		Model:    model,
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Say in five words what a latchkey is.")},
 	})
 	if err != nil {

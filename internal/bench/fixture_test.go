@@ -14,9 +14,12 @@ import (
 )
 
 const (
-	fakeKey = "sk-CANARY-bench"
-	baseURL = "https://api.openai.com/v1/"
-	chatURL = baseURL + "chat/completions"
+	// fakeKey is as long as the keys of OpenAI's projects.
+	fakeKey = "sk-proj-CANARY" + filler50 + filler50 + filler50
+	// filler50 has 50 characters.
+	filler50 = "abcdefghijABCDEFGHIJ0123456789klmnopqrstKLMNOPQRST"
+	baseURL  = "https://api.openai.com/v1/"
+	chatURL  = baseURL + "chat/completions"
 )
 
 // answerHeader is what api.openai.com sends beside an answer.

@@ -128,6 +128,14 @@ type busyMemory struct {
 	header      http.Header // of the 429, which the layers may change
 }
 
+func newBusy(r refusal) *busyMemory {
+	return &busyMemory{
+		ok:      newMemory("application/json", chatAnswer),
+		tooMany: &memory{header: tooManyHeader(), body: []byte(r.body)},
+		header:  tooManyHeader(),
+	}
+}
+
 func (m *busyMemory) RoundTrip(req *http.Request) (*http.Response, error) {
 	if m.turn.Add(1)%2 == 0 || len(m.tooMany.body) == 0 {
 		return m.ok.RoundTrip(req)
@@ -150,11 +158,7 @@ func Benchmark429(b *testing.B) {
 	for _, r := range refusals() {
 		for _, p := range senders {
 			b.Run("net=mem/answer="+r.name+"/peer="+p.name, func(b *testing.B) {
-				m := &busyMemory{
-					ok:      newMemory("application/json", chatAnswer),
-					tooMany: &memory{header: tooManyHeader(), body: []byte(r.body)},
-					header:  tooManyHeader(),
-				}
+				m := newBusy(r)
 				run429(b, p.make(b, m, baseURL), m.turn.Load, nil)
 			})
 		}

@@ -20,7 +20,8 @@ import (
 // canary is in every fake key, and in nothing else that is sent or printed.
 const canary = "CANARY"
 
-func fakeKey(n int) string { return fmt.Sprintf("sk-CANARY-CANARY-%04d", n) }
+// fakeKey repeats the word, so that it is whole in a row of a hex dump.
+func fakeKey(n int) string { return fmt.Sprintf("sk-%s%04d", strings.Repeat(canary+"-", 8), n) }
 
 // holdsKey looks in any case: a printer may change it.
 func holdsKey(s string) bool { return strings.Contains(strings.ToUpper(s), canary) }

@@ -130,3 +130,13 @@ func newChat(t *testing.T, url string) *http.Request {
 	req.Header.Set("Content-Type", "application/json")
 	return req
 }
+
+func newStream(t *testing.T, url string) *http.Request {
+	t.Helper()
+	req := newChat(t, url)
+	body := `{"model":"` + model + `","stream":true,"messages":[{"role":"user","content":"` + prompt + `"}]}`
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+	req.Body, _ = req.GetBody()
+	req.ContentLength = int64(len(body))
+	return req
+}

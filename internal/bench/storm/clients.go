@@ -24,8 +24,8 @@ import (
 type Contender struct {
 	Name string
 	What string
-	// ours is true for those that latchkey's promises hold for.
-	ours bool
+	// Ours is true for those that latchkey's promises hold for.
+	Ours bool
 	make func(*service, *store, Times) (func(ctx context.Context, call int) error, error)
 }
 

@@ -27,8 +27,8 @@ func DefaultTimes() Times {
 type Mode struct {
 	Name string
 	What string
-	// heals is false if no call can succeed after the rotation.
-	heals bool
+	// Heals is false if no call can succeed after the rotation.
+	Heals bool
 	// steps are done after the rotation, at these times.
 	steps func(t Times) []step
 }

@@ -29,7 +29,7 @@ func WriteTable(w io.Writer, m Mode, rows []Row) error {
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("storm: %w", err)
 	}
-	if !m.heals {
+	if !m.Heals {
 		return writeLate(w, rows)
 	}
 	return nil

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"context"
+	"testing"
+)
+
+// maxPost is what a program of latchkey without an SDK may have in bytes.
+const maxPost = 7_500_000
+
+func TestPostBinaryIsSmall(t *testing.T) {
+	size, err := build(context.Background(), "post", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size > maxPost {
+		t.Errorf("the program has %d bytes, want at most %d", size, maxPost)
+	}
+}

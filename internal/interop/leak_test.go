@@ -1,0 +1,77 @@
+package interop_test
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+)
+
+// run returns what the sink wrote and why it did not end well. A value on which
+// a printer panics, faults or does not end is a finding, too.
+func (s sink) run(p probe) (out string, err error) {
+	w := &capped{}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			out = w.String()
+			if err, _ = r.(error); err == nil || showsKey(err.Error()) {
+				err = fmt.Errorf("panic with a %T", r)
+			}
+		}
+	}()
+	s.write(w, p)
+	if out = w.String(); strings.Contains(out, "(PANIC=") {
+		err = fmt.Errorf("a method of it panics")
+	}
+	return out, err
+}
+
+func TestNothingShowsTheKeyHoweverItIsPrinted(t *testing.T) {
+	for _, name := range []string{"http", "https", "http without a log", "https without a log"} {
+		t.Run(name, func(t *testing.T) {
+			scheme, _, bare := strings.Cut(name, " ")
+			one, other := newWorld(t, scheme, 1, !bare), newWorld(t, scheme, 2, !bare) // with another key
+			live, counterpart := one.subjects(t), other.subjects(t)
+			if len(live) != len(counterpart) {
+				t.Fatalf("%d and %d subjects", len(live), len(counterpart))
+			}
+			checks, fewest, slow := 0, 100, map[string]time.Duration{}
+			for i, s := range live {
+				fewest = min(fewest, len(s.live))
+				began := time.Now()
+				checks += checkSubject(t, s, counterpart[i])
+				slow[s.of] += time.Since(began)
+			}
+			if bare != (one.log.out.Len() == 0) || showsKey(one.log.out.String()) {
+				t.Error("the log is empty or shows the key")
+			}
+			if fewest < 9 || len(sinks()) < 20 || checks < fewest*len(sinks())*len(live) {
+				t.Errorf("only %d checks: at least %d places, %d sinks, %d values", checks, fewest, len(sinks()), len(live))
+			}
+			names := sorted(slow)
+			sort.Slice(names, func(i, j int) bool { return slow[names[i]] > slow[names[j]] })
+			t.Logf("%d checks: %d values in at least %d places, %d sinks; slowest %s, %v",
+				checks, len(live), fewest, len(sinks()), names[0], slow[names[0]])
+		})
+	}
+}
+
+func checkSubject(t *testing.T, s, other subject) (checks int) {
+	t.Helper()
+	for _, sink := range sinks() {
+		for i, place := range s.live {
+			checks++
+			out, err := sink.run(s.probe(i, other))
+			switch {
+			case showsKey(out):
+				t.Errorf("%s shows the key: %s, by %s", s.of, place.name, sink.name)
+			case err != nil:
+				t.Errorf("%s: %s, by %s: %v", s.of, place.name, sink.name, err)
+			}
+		}
+	}
+	return checks
+}

@@ -1,0 +1,219 @@
+package interop_test
+
+import (
+	"bufio"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/client"
+	"github.com/latchkey-go/latchkey/client/clienttest"
+	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/credential/credentialtest"
+	"github.com/latchkey-go/latchkey/middleware"
+)
+
+// A world is a client that has lived: calls, rotations, refusals and outages,
+// and whatever it has handed out on the way.
+type world struct {
+	*rig
+	ctx    context.Context
+	cache  *credential.Cache
+	source *credentialtest.RenewingStore
+	config client.Config
+	log    *lines
+
+	mu     sync.Mutex
+	events []credential.Event
+
+	errs      map[string]error
+	posted    *client.Response
+	streamed  client.Event
+	responses map[string]*http.Response
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	out capped
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+func (w *world) record(ev credential.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, ev)
+}
+
+// newWorld returns a world whose key has been rotated so many times.
+func newWorld(t *testing.T, scheme string, rotations int, logged bool) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	w := &world{ctx: ctx, log: &lines{}, errs: map[string]error{}, responses: map[string]*http.Response{}}
+	w.rig = newRig(t, scheme, func(cfg *client.Config) {
+		store, _ := cfg.Source.(*credentialtest.Store)
+		w.source = store.Renewing(nil)
+		cache, err := credential.NewCache(w.source, &credential.CacheOptions{Grace: -1, OnEvent: w.record})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.cache, cfg.Source = cache, cache
+		cfg.Organization, cfg.Project = "org-test", "proj_test"
+		cfg.DisableStreamGuard = !logged
+		if logged {
+			cfg.Logger = slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		}
+		cfg.Log = &middleware.LogOptions{Headers: []string{"X-Echo-Key", "Www-Authenticate", "Location"}}
+		w.config = *cfg
+	})
+	w.srv.SetJournal(true)
+	w.live(t, rotations)
+	return w
+}
+
+// live is what happens to the client before it is printed.
+func (w *world) live(t *testing.T, rotations int) {
+	t.Helper()
+	must := func(what string, err error) {
+		if err != nil {
+			t.Fatalf("%s: %s", what, shown(err))
+		}
+	}
+	must("warm", w.client.Warm(w.ctx))
+	_, err := w.post("chat/completions")
+	must("first call", err)
+	for range rotations {
+		w.rotate()
+		w.posted, err = w.post("chat/completions")
+		must("call after the rotation", err)
+	}
+
+	w.refuse(t)
+	_, err = w.post("chat/completions") // the service takes the key again
+	must("call after the refusals", err)
+	w.open(t)
+	for ev, err := range w.client.Stream(w.ctx, "chat/completions", chatBody(true)) {
+		must("stream", err)
+		w.streamed = client.Event{Type: ev.Type, Data: append([]byte(nil), ev.Data...)}
+	}
+}
+
+func chatBody(stream bool) map[string]any {
+	return map[string]any{
+		"model": model, "stream": stream,
+		"messages": []map[string]string{{"role": "user", "content": prompt}},
+	}
+}
+
+func (w *world) post(path string) (*client.Response, error) {
+	var out map[string]any
+	return w.client.Post(w.ctx, path, chatBody(false), &out)
+}
+
+// refuse collects errors of the service and of the connection.
+func (w *world) refuse(t *testing.T) {
+	t.Helper()
+	key := fakeKey(w.key)
+	for name, f := range map[string]clienttest.Fault{
+		"400 echo": {EchoKey: true, Status: 400},
+		"503 echo": {EchoKey: true, Status: 503},
+		"redirect": {Redirect: "https://elsewhere.test/?key=" + key},
+		"reset":    {Reset: true},
+		"endless":  {EchoKey: true, Status: 404, Gzip: true},
+		"torn":     {Status: 400, Body: `{"error":{"message":"` + key + key, ResetAfter: 200},
+		"broken":   {Malformed: true},
+		"no JSON":  {Body: "Bearer " + key},
+		"401 echo": {EchoKey: true},
+	} {
+		f.Path, f.Times = "/completions", -1
+		w.srv.Inject(f)
+		_, w.errs[name] = w.post("chat/completions")
+		for _, err := range w.client.Stream(w.ctx, "chat/completions", chatBody(true)) {
+			if err != nil {
+				w.errs[name+" stream"] = err
+			}
+		}
+		resp, err := w.send(t, "chat/completions")
+		w.srv.ClearFaults()
+		if err != nil {
+			w.errs[name+" http"] = err
+		} else {
+			w.responses[name] = resp
+		}
+	}
+	_, w.errs["origin"] = w.client.HTTPClient().Get("https://elsewhere.test/v1/models") //nolint:bodyclose,noctx // it is refused
+	done, cancel := context.WithCancel(w.ctx)
+	cancel()
+	_, w.errs["canceled"] = w.client.Post(done, "models", nil, nil)
+	for name, err := range w.errs {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// open keeps answers whose bodies are not read to the end.
+func (w *world) open(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"unread", "streaming", "read"} {
+		body := newChat(t, w.srv.URL)
+		if name == "streaming" {
+			body = newStream(t, w.srv.URL)
+		}
+		resp, err := w.client.HTTPClient().Do(body.WithContext(w.ctx))
+		if err != nil {
+			t.Fatalf("%s: %s", name, shown(err))
+		}
+		if name == "read" {
+			_ = resp.Body.Close()
+		} else if name == "streaming" {
+			if _, err := resp.Body.Read(make([]byte, 10)); err != nil {
+				t.Fatalf("%s: %s", name, shown(err))
+			}
+		}
+		w.responses[name] = resp
+		t.Cleanup(func() { _ = resp.Body.Close() })
+	}
+}
+
+func (w *world) send(t *testing.T, path string) (*http.Response, error) {
+	t.Helper()
+	resp, err := w.client.HTTPClient().Do(newChat(t, w.srv.URL).WithContext(w.ctx))
+	if err == nil {
+		t.Cleanup(func() { _ = resp.Body.Close() })
+	}
+	return resp, err
+}
+
+// hostile is a server that quotes the credential where net/http looks.
+func hostile(t *testing.T) (origin string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				_, _ = conn.Write([]byte("HTTP/1.1 " + req.Header.Get("Authorization") + "\r\n\r\n"))
+			}
+			_ = conn.Close()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
