@@ -1,0 +1,53 @@
+package document_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/document"
+)
+
+const doc = `{"apiKey":"CANARY-a","a":{"b/c":["CANARY-b",{"~":"CANARY-c"}]},"n":7777,"o":{"x":"CANARY"},"e":"","t":true,"z":null,"l":["CANARY"]}`
+
+func TestFieldFindsWhatItNames(t *testing.T) {
+	for field, want := range map[string]string{
+		"apiKey": "CANARY-a", "/apiKey": "CANARY-a", "/a/b~1c/0": "CANARY-b", "/a/b~1c/1/~0": "CANARY-c", "": doc,
+	} {
+		if got, err := document.Field(doc, field); err != nil || got != want {
+			t.Errorf("%q: not found (%v)", field, err)
+		}
+	}
+}
+
+func TestFieldSaysWhatIsWrongAndNeverTheContent(t *testing.T) {
+	for field, want := range map[string]string{
+		"missing": "no such member", "/a/x": "no such member", "/a/b~1c/2": "no such element", "/a/b~1c/-1": "no such element", "/apiKey/x": "a string",
+		"n": "a number", "o": "an object", "e": "is empty", "t": "a boolean", "z": "null", "l": "an array",
+	} {
+		_, err := document.Field(doc, field)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "CANARY") || strings.Contains(err.Error(), "7777") {
+			t.Errorf("%q: the error is missing, shows the content, or does not say %q", field, want)
+		}
+	}
+	if _, err := document.Field(doc, "missing"); !errors.Is(err, credential.ErrNotFound) {
+		t.Error("a missing field is not ErrNotFound")
+	}
+	for _, text := range []string{"sk-CANARY", "", "{", `{"a":1} {}`, `{"a":`, "\xff"} {
+		if _, err := document.Field(text, "a"); err == nil || strings.Contains(err.Error(), "CANARY") {
+			t.Error("what is no document was accepted, or is quoted")
+		}
+	}
+	if _, err := document.Field(strings.Repeat("x", document.MaxDocument+1), "a"); err == nil {
+		t.Error("a huge document was accepted")
+	}
+}
+
+func TestCheckRefusesAMalformedPointer(t *testing.T) {
+	for field, ok := range map[string]bool{"": true, "a": true, "a~2": true, "/a~0~1": true, "/a~2": false, "/a~": false} {
+		if err := document.Check(field); (err == nil) != ok {
+			t.Errorf("%q: %v", field, err)
+		}
+	}
+}
