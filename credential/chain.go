@@ -29,7 +29,7 @@ func NewChain(sources ...Source) (*Chain, error) {
 	}
 	for i, s := range sources {
 		if err := checkSource(s); err != nil {
-			return nil, fmt.Errorf("credential: source %d of the chain: %w", i+1, err)
+			return nil, &joined{fmt.Sprintf("credential: source %d of the chain: %s", i+1, bare(err)), []error{err}}
 		}
 	}
 	list := append([]Source(nil), sources...)
@@ -91,6 +91,9 @@ func (c *Chain) first(ctx context.Context, ask func(context.Context, Source) (Va
 // until that is rejected as well or primary has a value that was never seen.
 // It is the only way from one source to another on a rejection.
 //
+// A Source with a method "Standby() credential.Source" needs no Standby around
+// it: the Cache turns to what the method returns, unless that is nil.
+//
 // Retrieve on the result asks primary only. A nil source makes it fail.
 func Standby(primary, standby Source) Source {
 	return &pair{
@@ -98,6 +101,10 @@ func Standby(primary, standby Source) Source {
 		standby: func() Source { return standby },
 	}
 }
+
+// A standbyer is a source that knows a standby of its own, in another field or
+// at another stage of the same secret. It is nil if there is none.
+type standbyer interface{ Standby() Source }
 
 type pair struct{ primary, standby func() Source }
 

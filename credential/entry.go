@@ -176,6 +176,21 @@ type tombstone struct {
 	healed bool  // a service has accepted it since
 	spent  bool  // its grace is used up
 	trials int   // how often it was offered again
+	polled int64 // when a source was last read for it
+	wait   time.Duration
+}
+
+// nextPoll returns how long to wait for the next read, and doubles that from
+// one read to the next: also where a value that was accepted again in between
+// starts another recovery.
+func (s *tombstone) nextPoll(now int64) time.Duration {
+	if s.wait == 0 {
+		s.wait = firstPoll
+		return 0
+	}
+	wait := jitter(s.wait)
+	s.wait = min(2*s.wait, maxPoll)
+	return min(wait, max(0, time.Duration(s.polled+int64(wait)-now)))
 }
 
 // reburied is when a rejected value that turns up again counts as a new one: an

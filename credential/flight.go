@@ -17,7 +17,7 @@ type flight struct {
 	deadline int64      // wall time; past it the flight is abandoned
 	grave    *tombstone // what a recovery is about; nil for a refresh
 	wake     chan struct{}
-	val      Value      // set before done closes
+	val      Value // set before done closes
 	err      error
 }
 
@@ -309,6 +309,10 @@ func leaves(src Source) int {
 			n += leaves(child)
 		}
 		return n
+	case standbyer:
+		if other := s.Standby(); other != nil {
+			return 1 + leaves(other)
+		}
 	}
 	return 1
 }

@@ -143,11 +143,11 @@ func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, 
 }
 
 func (rec *recovery) run(ctx context.Context) (Value, error) {
-	wait, last := firstPoll, false
+	wait, last := rec.nextPoll(), false
 	if rec.fresh {
 		wait, last = rec.trialWait()
-		rec.pause(wait)
 	}
+	rec.pause(wait)
 	for {
 		if next := rec.successor(); next != nil {
 			return next.wait(ctx)
@@ -162,8 +162,8 @@ func (rec *recovery) run(ctx context.Context) (Value, error) {
 		if v, ok := rec.cured(); ok {
 			return v, nil
 		}
-		pause, hopeless := jitter(wait), err != nil && permanent(err)
-		over := hopeless || pause > rec.rest()
+		wait, hopeless := rec.nextPoll(), err != nil && permanent(err)
+		over := hopeless || wait > rec.rest()
 		switch {
 		case rec.fresh:
 			return rec.offer(last || hopeless)
@@ -172,9 +172,15 @@ func (rec *recovery) run(ctx context.Context) (Value, error) {
 		case over:
 			return rec.giveUp(err)
 		}
-		rec.pause(pause)
-		wait = min(2*wait, maxPoll)
+		rec.pause(wait)
 	}
+}
+
+func (rec *recovery) nextPoll() time.Duration {
+	now := rec.now()
+	rec.c.mu.Lock()
+	defer rec.c.mu.Unlock()
+	return rec.grave.nextPoll(now)
 }
 
 // trialWait is how long to wait before the value is tried again, and whether
@@ -201,6 +207,9 @@ func (rec *recovery) rest() time.Duration {
 // pause ends early when another value has come into use, or this one has been
 // accepted. It is called with a part of the grace at most.
 func (rec *recovery) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -225,9 +234,11 @@ func (rec *recovery) successor() *flight {
 func (rec *recovery) read(ctx context.Context) (*entry, uint64, error) {
 	c := rec.c
 	// A poll is younger than the refreshes that began before it.
+	now := rec.now()
 	c.mu.Lock()
 	c.started++
 	number := c.started
+	rec.grave.polled = now
 	c.mu.Unlock()
 	var primaryErr error
 	for i, src := range c.candidates(c.src()) {
@@ -322,6 +333,10 @@ func (c *Cache) candidates(src Source) []Source {
 		c.mu.Unlock()
 		if winner != nil {
 			return c.candidates(winner())
+		}
+	case standbyer:
+		if other := s.Standby(); other != nil {
+			return append([]Source{src}, c.candidates(other)...)
 		}
 	}
 	return []Source{src}

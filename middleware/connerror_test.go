@@ -40,6 +40,7 @@ func TestRetrySendsAgainAfterConnectionErrorsOnly(t *testing.T) {
 		"closed before an answer": {io.EOF, true},
 		"closed in the answer":    {broken(io.ErrUnexpectedEOF), false},
 		"unexpected EOF":          {io.ErrUnexpectedEOF, false},
+		"both":                    {errors.Join(io.EOF, io.ErrUnexpectedEOF), false},
 		"malformed":               {broken(errors.New(`malformed HTTP response "http2: client connection lost"`)), false},
 		"idle closed":             {errors.New("http: server closed idle connection"), true},
 		"cannot rewind":           {errors.New("net/http: cannot rewind body after connection loss"), true},

@@ -3,6 +3,7 @@ package middleware
 import (
 	"bufio"
 	"compress/gzip"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -175,7 +176,7 @@ func (b *errorBody) fill(limit int) {
 	})
 	err := b.readTo(limit)
 	stop.Stop()
-	cut := len(b.head) > DefaultMaxErrorBody
+	cut, whole := len(b.head) > DefaultMaxErrorBody, errors.Is(err, io.EOF)
 	if err == nil && !cut {
 		b.busy.Store(false)
 		return
@@ -183,14 +184,14 @@ func (b *errorBody) fill(limit int) {
 	b.ended = true
 	if cut {
 		b.head = b.head[:DefaultMaxErrorBody]
-	} else if err != io.EOF && !timedOut.Load() {
+	} else if !whole && !timedOut.Load() {
 		b.err = err
 	}
-	if cut || err == io.EOF {
+	if cut || whole {
 		b.drain() // also at the end: HTTP/1 wants to see it
 	}
 	b.closeSource()
-	b.head = redactBody(b.head, b.secret, cut || err != io.EOF)
+	b.head = redactBody(b.head, b.secret, cut || !whole)
 }
 
 // readTo appends to head until it is longer than limit; it returns io.EOF at

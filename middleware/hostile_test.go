@@ -94,6 +94,22 @@ func TestHostileErrorBodiesTakeBoundedMemory(t *testing.T) {
 	}
 }
 
+func TestRetryDoesNotCopyABodyThatItDiscards(t *testing.T) {
+	body := make([]byte, 100<<10)
+	for name, length := range map[string]int64{"of known length": int64(len(body)), "of unknown length": -1} {
+		s := &script{steps: []func(*http.Request) (*http.Response, error){func(req *http.Request) (*http.Response, error) {
+			resp := answer(req, 429, "", "Retry-After", "0")
+			resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), length
+			return resp, nil
+		}, status(200, "")}}
+		rt, req := newRetry(t, nil, s), post(t, chat, "prompt")
+		// io.Discard's buffer, if it is a new one, has 8 KiB.
+		if got := allocated(func() { _, _ = rt.RoundTrip(req) }); got > 24<<10 || len(s.sent) != 2 {
+			t.Errorf("a body %s: %d bytes allocated, %d sends", name, got, len(s.sent))
+		}
+	}
+}
+
 func TestRetryGoesOnWhenTheDiscardedBodyDrips(t *testing.T) {
 	drip := func(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 1000\r\n\r\nx")

@@ -195,6 +195,25 @@ func TestLogRefusesHeadersThatHoldCredentials(t *testing.T) {
 	}
 }
 
+func TestLogBelowAuthHidesWhatAuthSent(t *testing.T) {
+	for _, step := range []func(*http.Request) (*http.Response, error){
+		failure(errors.New("dial " + goodKey)), status(400, "", "X-Request-Id", goodKey), status(200, "", "Apim-Request-Id", url.QueryEscape(goodKey)),
+	} {
+		auth, err := middleware.Auth(newCache(t, &keys{key: goodKey}), api, &middleware.AuthOptions{KeyHeader: "X-Gateway"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		resp, err := middleware.Wrap(tripFunc(step), auth, middleware.Log(jsonLogger(&out), nil)).RoundTrip(post(t, chat, ""))
+		if err == nil {
+			readBody(t, resp)
+		}
+		if text := out.String(); strings.Contains(text, goodKey) || strings.Count(text, "[redacted]") != 1 {
+			t.Error("the record has the secret, or nothing in its place")
+		}
+	}
+}
+
 func FuzzLogRedaction(f *testing.F) {
 	for where := range uint8(10) {
 		f.Add(goodKey, "x", where)

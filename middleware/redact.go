@@ -34,11 +34,6 @@ func redactHeader(h http.Header, s credential.Secret) {
 	}
 }
 
-// redactString replaces the secret in text, in every form that [redact] knows.
-func redactString(text string, s credential.Secret) string {
-	return redact(text, s.Reveal(), false)
-}
-
 // redact replaces the secret in text: as it is, with any of its bytes escaped
 // as in JSON (\" \/ \u002B) or in a URL (%2B), and base64 encoded (both
 // alphabets, alone or inside a longer text). A secret of fewer than
@@ -211,7 +206,7 @@ func wordByte(c byte) bool { return base64Digit(c) < 64 && c != '+' && c != '/' 
 
 // findBase64 looks for the secret in base64 text (RFC 4648, sections 4 and
 // 5). The same bytes encode in three ways, after where they stand in the
-// encoded text; the digits at either end that they share with a neighbour are
+// encoded text; the digits at either end that they share with others are
 // left out.
 func findBase64(text, secret string, from int, cut bool) (start, end int) {
 	least := (len(secret)*8 - 4) / 6 // digits that the secret has for itself
@@ -241,7 +236,7 @@ func findBase64(text, secret string, from int, cut bool) (start, end int) {
 // matchBase64 returns how many digits at the beginning of text encode the
 // secret, or 0. With partial, all of text may be a beginning of them.
 func matchBase64(text, secret string, partial bool) int {
-	for shift := range 3 { // bytes of the neighbour in the first group
+	for shift := range 3 { // bytes of others in the first group
 		first := (shift*8 + 5) / 6
 		last := (shift*8 + len(secret)*8) / 6
 		n := 0
@@ -261,7 +256,7 @@ func sextet(s string, bit int) byte {
 	if bit/8+1 < len(s) {
 		two |= uint16(s[bit/8+1])
 	}
-	return byte(two>>(10-bit%8)) & 63
+	return byte(two >> (10 - bit%8) & 63)
 }
 
 // base64Digit returns the value of a digit of either alphabet, or 64.

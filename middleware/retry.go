@@ -164,9 +164,10 @@ func (l *retryLayer) newBackoff() retry.Backoff {
 	b := retry.WithCappedDuration(max(DefaultMaxBackoff, l.opts.BaseDelay), retry.NewExponential(l.opts.BaseDelay))
 	jittered := retry.BackoffFunc(func() (time.Duration, bool) {
 		d, stop := b.Next()
-		return d - rand.N(d/4+1), stop // less, never more: a wait that fits stays one that fits
+		// Less, never more: a wait that fits stays one that fits.
+		return d - rand.N(d/4+1), stop //nolint:gosec // jitter, not a secret
 	})
-	return retry.WithMaxRetries(uint64(l.opts.MaxRetries), jittered)
+	return retry.WithMaxRetries(uint64(l.opts.MaxRetries), jittered) //nolint:gosec // not negative
 }
 
 // delay returns how long to wait, and whether to retry at all.

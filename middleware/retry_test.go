@@ -239,8 +239,19 @@ func TestRetryKeepsToItsBudget(t *testing.T) {
 		calls := func(n int) (retries int) {
 			before := len(s.sent)
 			for range n {
-				if _, err := rt.RoundTrip(post(t, chat, "prompt")); err != nil {
+				req := post(t, chat, "prompt")
+				var opened []*trackedBody
+				req.GetBody = func() (io.ReadCloser, error) {
+					opened = append(opened, &trackedBody{Reader: strings.NewReader("prompt")})
+					return opened[len(opened)-1], nil
+				}
+				if _, err := rt.RoundTrip(req); err != nil {
 					t.Fatal(err)
+				}
+				for _, b := range opened {
+					if b.closed.Load() != 1 {
+						t.Fatal("a body that was not sent was left open")
+					}
 				}
 			}
 			return len(s.sent) - before - n

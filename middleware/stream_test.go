@@ -35,13 +35,15 @@ const (
 	responsesPath = "/v1/responses"
 )
 
-func TestStreamGuardMakesAnErrorOfACutStream(t *testing.T) {
+type streamCase struct {
+	path, body string
+	cut        bool
+}
+
+func streamCases() map[string]streamCase {
 	chunk := `data: {"choices":[{"delta":{"content":"x"}}]}` + "\n\n"
 	delta := "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\"}\n\n"
-	for name, tc := range map[string]struct {
-		path, body string
-		cut        bool
-	}{
+	return map[string]streamCase{
 		"whole":                     {chatPath, chunk + "data: [DONE]\n\n", false},
 		"cut":                       {chatPath, chunk, true},
 		"cut in an event":           {chatPath, chunk + "data: {\"cho", true},
@@ -51,6 +53,7 @@ func TestStreamGuardMakesAnErrorOfACutStream(t *testing.T) {
 		"error event":               {chatPath, chunk + `data: {"error":{"message":"m"}}` + "\n\n", true},
 		"no space":                  {chatPath, "data:[DONE]\n\n", false},
 		"CRLF":                      {chatPath, "data: x\r\n\r\ndata: [DONE]\r\n\r\n", false},
+		"CRLF is one line end":      {chatPath, "data: [DONE]\r\ndata: x\r\n\r\n", true},
 		"CR":                        {chatPath, "data: x\r\rdata: [DONE]\r\r", false},
 		"BOM":                       {chatPath, "\xEF\xBB\xBFdata: [DONE]\n\n", false},
 		"no empty line at the end":  {chatPath, "data: [DONE]\n", false},
@@ -87,7 +90,11 @@ func TestStreamGuardMakesAnErrorOfACutStream(t *testing.T) {
 		"marker instead of types":   {responsesPath, "data: {}\n\ndata: [DONE]\n\n", false},
 		"types that cannot be read": {responsesPath, `data: {"response":{},"type":"response.completed"}` + "\n\n", false},
 		"a path that is not known":  {"/v1/threads/t/runs", delta, false},
-	} {
+	}
+}
+
+func TestStreamGuardMakesAnErrorOfACutStream(t *testing.T) {
+	for name, tc := range streamCases() {
 		for size, body := range map[string]io.Reader{
 			"whole": strings.NewReader(tc.body), "bytewise": iotest.OneByteReader(strings.NewReader(tc.body)), "EOF with data": iotest.DataErrReader(strings.NewReader(tc.body)),
 		} {

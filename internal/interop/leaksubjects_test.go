@@ -3,6 +3,7 @@ package interop_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sort"
 	"testing"
@@ -64,19 +65,20 @@ func (w *world) credentialSubjects(t *testing.T) []subject {
 	}
 }
 
+const keyVariable = "LATCHKEY_INTEROP_KEY"
+
 // sourceSubjects are sources that have been read, each in its Cache.
 func (w *world) sourceSubjects(t *testing.T) []subject {
 	t.Helper()
-	t.Setenv("LATCHKEY_INTEROP_KEY", fakeKey(w.key))
 	static := credential.Static(credential.NewSecret(fakeKey(w.key)), credential.BearerToken)
 	closure := credential.SourceFunc(func(ctx context.Context) (credential.Value, error) { return static.Retrieve(ctx) })
-	chain, err := credential.NewChain(credential.Env("LATCHKEY_INTEROP_UNSET"), static)
+	chain, err := credential.NewChain(credential.Env(keyVariable+"_UNSET"), static)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := []subject{of("credential.Chain", chain), of("credential.SourceFunc", &closure)}
 	for _, src := range []credential.Source{
-		static, credential.Env("LATCHKEY_INTEROP_KEY"), credential.Standby(static, closure), chain, w.source,
+		static, credential.Env(keyVariable), credential.Standby(static, closure), chain, w.source,
 	} {
 		cache, err := credential.NewCache(src, nil)
 		if err != nil {
@@ -93,7 +95,7 @@ func (w *world) sourceSubjects(t *testing.T) []subject {
 
 func (w *world) middlewareSubjects(t *testing.T) []subject {
 	t.Helper()
-	auth, err := middleware.Auth(w.cache, w.srv.Origin, nil)
+	auth, err := middleware.Auth(w.cache, w.srv.Origin, &middleware.AuthOptions{KeyHeader: w.config.KeyHeader})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +176,31 @@ func (w *world) httpSubjects(t *testing.T) []subject {
 		t.Fatal(shown(err))
 	}
 	t.Cleanup(func() { _ = theirs.Close() })
-	return append(out, of("openai.Error", e), of("http.Response of openai.Error", into),
+	switched := upgrade(t, w)
+	return append(out, of("http.Response 101", switched), of("body of 101", &switched.Body), of("openai.Error", e), of("http.Response of openai.Error", into),
 		of("stream of openai-go", stream), of[goopenai.ChatCompletionStream]("stream of go-openai", theirs))
+}
+
+// upgrade opens a WebSocket without a library around it.
+func upgrade(t *testing.T, w *world) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, w.srv.URL+"realtime", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="},
+	}
+	resp, err := w.client.HTTPClient().Do(req)
+	if err != nil {
+		t.Fatal(shown(err))
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	if _, ok := resp.Body.(io.ReadWriteCloser); !ok || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("status %d, and the body is a %T", resp.StatusCode, resp.Body)
+	}
+	return resp
 }
 
 func sorted[T any](m map[string]T) []string {
@@ -202,7 +227,7 @@ func (w *world) errorSubjects(t *testing.T) []subject {
 			out = append(out, of("credential.SourceError", se))
 		}
 	}
-	chain, err := credential.NewChain(credential.Env("LATCHKEY_INTEROP_UNSET"), credential.File("no such file"))
+	chain, err := credential.NewChain(credential.Env(keyVariable+"_UNSET"), credential.File("no such file"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +280,7 @@ func brokenStore(t *testing.T, w *world, how string) error {
 
 // doubleSubjects are the exported types of the test doubles.
 func (w *world) doubleSubjects() []subject {
-	requests := w.srv.Requests()
+	requests := w.srv.Requests()[:3]
 	stats, kind, flavor := w.srv.Stats(), clienttest.InvalidKey, clienttest.OpenAI
 	harness := credentialtest.Harness{Source: w.source, Rotate: func(s string) { w.store.Rotate(s) }, Fail: w.rotate}
 	config := credentialtest.Config{New: func(*testing.T, string) credentialtest.Harness { return harness }}

@@ -42,7 +42,12 @@ type lines struct {
 	out capped
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+// A writerFunc keeps go-cmp from comparing what was logged byte by byte.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func (l *lines) write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out.Write(p)
@@ -54,13 +59,26 @@ func (w *world) record(ev credential.Event) {
 	w.events = append(w.events, ev)
 }
 
+// A kind of world: another protocol, other layers, another header for the key.
+type kind struct {
+	name, scheme string
+	bare         bool // without a log and a stream guard, and with the api-key header
+}
+
+var kinds = []kind{
+	{"http", "http", false},
+	{"https", "https", false},
+	{"http bare", "http", true},
+	{"https bare", "https", true},
+}
+
 // newWorld returns a world whose key has been rotated so many times.
-func newWorld(t *testing.T, scheme string, rotations int, logged bool) *world {
+func newWorld(t *testing.T, k kind, rotations int) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	w := &world{ctx: ctx, log: &lines{}, errs: map[string]error{}, responses: map[string]*http.Response{}}
-	w.rig = newRig(t, scheme, func(cfg *client.Config) {
+	w.rig = newRig(t, k.scheme, func(cfg *client.Config) {
 		store, _ := cfg.Source.(*credentialtest.Store)
 		w.source = store.Renewing(nil)
 		cache, err := credential.NewCache(w.source, &credential.CacheOptions{Grace: -1, OnEvent: w.record})
@@ -69,14 +87,18 @@ func newWorld(t *testing.T, scheme string, rotations int, logged bool) *world {
 		}
 		w.cache, cfg.Source = cache, cache
 		cfg.Organization, cfg.Project = "org-test", "proj_test"
-		cfg.DisableStreamGuard = !logged
-		if logged {
-			cfg.Logger = slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		cfg.DisableStreamGuard = k.bare
+		if k.bare {
+			cfg.KeyHeader = "api-key"
+		} else {
+			cfg.Logger = slog.New(slog.NewJSONHandler(writerFunc(w.log.write), &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}
 		cfg.Log = &middleware.LogOptions{Headers: []string{"X-Echo-Key", "Www-Authenticate", "Location"}}
 		w.config = *cfg
 	})
-	w.srv.SetJournal(true)
+	if k.bare {
+		w.srv.SetFlavor(clienttest.AzureOpenAI)
+	}
 	w.live(t, rotations)
 	return w
 }
@@ -101,6 +123,7 @@ func (w *world) live(t *testing.T, rotations int) {
 	w.refuse(t)
 	_, err = w.post("chat/completions") // the service takes the key again
 	must("call after the refusals", err)
+	w.srv.SetJournal(true)
 	w.open(t)
 	for ev, err := range w.client.Stream(w.ctx, "chat/completions", chatBody(true)) {
 		must("stream", err)
