@@ -75,6 +75,7 @@ func streamCases() map[string]streamCase {
 		"Azure's path":              {"/openai/deployments/gpt/chat/completions", chunk, true},
 		"slash at the end":          {chatPath + "/", chunk, true},
 		"completed":                 {responsesPath, delta + "event: response.completed\ndata: {}\n\n", false},
+		"completed, of two types":   {responsesPath, "event: response.completed\ndata: {\"type\":\"x\"}\n\n", false},
 		"failed":                    {responsesPath, delta + "event: response.failed\ndata: {}\n\n", false},
 		"incomplete":                {responsesPath, delta + "event:response.incomplete\ndata: {}\n\n", false},
 		"error":                     {responsesPath, delta + "event: error\ndata: {}\n\n", false},

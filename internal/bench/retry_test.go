@@ -27,7 +27,7 @@ type sender struct {
 }
 
 var senders = []sender{
-	{"net/http", func(_ testing.TB, net http.RoundTripper, url string) func() error {
+	{"nethttp", func(_ testing.TB, net http.RoundTripper, url string) func() error {
 		return postPrompt(&http.Client{Transport: &handRetry{net}}, url)
 	}},
 	{"latchkey", func(tb testing.TB, net http.RoundTripper, url string) func() error {

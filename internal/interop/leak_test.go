@@ -59,18 +59,28 @@ func TestNothingShowsTheKeyHoweverItIsPrinted(t *testing.T) {
 	}
 }
 
+// checkSubject reports a finding once for each sink, and in how many places: a
+// leak in one place is mostly one in all.
 func checkSubject(t *testing.T, s, other subject) (checks int) {
 	t.Helper()
 	for _, sink := range sinks() {
+		var shows, fails []string
+		var failure error
 		for i, place := range s.live {
 			checks++
 			out, err := sink.run(s.probe(i, other))
-			switch {
-			case showsKey(out):
-				t.Errorf("%s shows the key: %s, by %s", s.of, place.name, sink.name)
-			case err != nil:
-				t.Errorf("%s: %s, by %s: %v", s.of, place.name, sink.name, err)
+			if showsKey(out) {
+				shows = append(shows, place.name)
 			}
+			if err != nil {
+				fails, failure = append(fails, place.name), err
+			}
+		}
+		if len(shows) > 0 {
+			t.Errorf("%s shows the key by %s in %d places: %q", s.of, sink.name, len(shows), shows)
+		}
+		if len(fails) > 0 {
+			t.Errorf("%s breaks %s in %d places: %q: %v", s.of, sink.name, len(fails), fails, failure)
 		}
 	}
 	return checks

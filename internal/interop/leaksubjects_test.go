@@ -122,7 +122,7 @@ func (w *world) middlewareSubjects(t *testing.T) []subject {
 			t.Fatal(shown(err))
 		}
 		t.Cleanup(func() { _ = resp.Body.Close() })
-		out = append(out, of("a layer", &rt))
+		out = append(out, of("a layer", &rt), of("http.Response of a layer", resp))
 	}
 	return out
 }

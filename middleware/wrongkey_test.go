@@ -1,0 +1,73 @@
+package middleware_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// P3: an hour with a key that is simply wrong, at 1,000 calls a second.
+func TestAWrongKeyCostsTheStoreOneReadPerCoolDown(t *testing.T) {
+	hour := 3600
+	if raceEnabled {
+		hour = 300
+	}
+	synctest.Test(t, func(t *testing.T) {
+		src := &keys{key: deadKey}
+		var sends, wrong, late atomic.Int64
+		rt := newAuth(t, src, nil, func(req *http.Request) (*http.Response, error) {
+			sends.Add(1)
+			return answer(req, 401, invalidKey), nil
+		})
+		call := func() {
+			begin := time.Now()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, chat, strings.NewReader("prompt"))
+			if err != nil {
+				wrong.Add(1)
+				return
+			}
+			resp, err := rt.RoundTrip(req)
+			if err != nil || resp.StatusCode != 401 {
+				wrong.Add(1)
+				return
+			}
+			if body, err := io.ReadAll(resp.Body); err != nil || string(body) != invalidKey {
+				wrong.Add(1)
+			}
+			if time.Since(begin) > 3*time.Second {
+				late.Add(1)
+			}
+		}
+		var wg sync.WaitGroup
+		settled := int64(0)
+		for second := range hour {
+			if second == 10 {
+				settled = sends.Load()
+			}
+			for range 1000 {
+				wg.Go(call)
+			}
+			<-time.After(time.Second) // of the bubble
+		}
+		wg.Wait()
+		calls := int64(hour) * 1000
+		t.Logf("%d calls: %d sends, %d store reads", calls, sends.Load(), src.count())
+		if wrong.Load() != 0 || late.Load() != 0 {
+			t.Errorf("%d calls did not get the service's own 401 with its body, %d waited for more than the cold grace", wrong.Load(), late.Load())
+		}
+		if src.count() > 70 {
+			t.Errorf("%d store reads, want at most 70", src.count())
+		}
+		if settled > 2*10_000 {
+			t.Errorf("%d sends for the first 10,000 calls, want at most two each", settled)
+		}
+		if rest := sends.Load() - settled; rest != calls-10_000 {
+			t.Errorf("%d sends for the %d calls after that, want one each", rest, calls-10_000)
+		}
+	})
+}
