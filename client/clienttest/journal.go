@@ -17,13 +17,16 @@ const redacted = "[redacted]"
 // each value of a header that holds one, and the key wherever else it stood in
 // headers, query or body, is "[redacted]".
 type Request struct {
-	Method string
-	Host   string
-	Path   string
-	Proto  string // for example HTTP/2.0
-	Query  url.Values
+	// Method and Host are as they were sent; Path is unescaped.
+	Method, Host, Path string
+	// Proto is for example "HTTP/2.0".
+	Proto string
+	// Query holds the parameters.
+	Query url.Values
+	// Header holds the header, without Host.
 	Header http.Header
-	Body   []byte
+	// Body is the whole body.
+	Body []byte
 	// KeyAccepted tells whether the service accepted the key on arrival.
 	KeyAccepted bool
 }

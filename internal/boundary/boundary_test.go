@@ -65,10 +65,7 @@ var (
 		"go.opentelemetry.io/otel/metric",
 		"go.opentelemetry.io/otel/trace",
 	}
-	middlewareModules = []string{
-		"github.com/sethvargo/go-retry",
-		"golang.org/x/time",
-	}
+	middlewareModules = []string{"github.com/sethvargo/go-retry"}
 	clientModules = slices.Concat(middlewareModules, []string{
 		"github.com/coder/websocket",
 		"github.com/openai/openai-go/v3",
@@ -102,10 +99,10 @@ var bounds = map[string]bound{
 	"credential":                   {exports: 30},
 	"credential/credentialtest":    {exports: 12, own: []string{"credential"}},
 	"credential/awsextension":      {exports: 6, own: []string{"credential"}},
-	"credential/awssecretsmanager": {exports: 6, own: []string{"credential"}, modules: awsModules},
+	"credential/awssecretsmanager": {exports: 6, own: []string{"credential", "internal/document"}, modules: awsModules},
 	"credential/azureidentity":     {exports: 6, own: []string{"credential"}, modules: azureIdentityModules},
-	"credential/azurekeyvault":     {exports: 6, own: []string{"credential"}, modules: azureVaultModules},
-	"credential/hashivault":        {exports: 6, own: []string{"credential"}, modules: vaultModules},
+	"credential/azurekeyvault":     {exports: 6, own: []string{"credential", "internal/document"}, modules: azureVaultModules},
+	"credential/hashivault":        {exports: 6, own: []string{"credential", "internal/document"}, modules: vaultModules},
 	"credential/openaiworkload":    {exports: 6, own: []string{"credential"}},
 	"credential/auto": {
 		exports: 6,
@@ -118,6 +115,7 @@ var bounds = map[string]bound{
 	"client":               {exports: 12, own: []string{"credential", "middleware", "internal/wire"}, modules: clientModules},
 	"client/clienttest":    {exports: 32},
 	"internal/boundary":    {},
+	"internal/document":    {own: []string{"credential"}},
 	"internal/wire":        {},
 }
 
