@@ -66,7 +66,7 @@ var (
 		"go.opentelemetry.io/otel/trace",
 	}
 	middlewareModules = []string{"github.com/sethvargo/go-retry"}
-	clientModules = slices.Concat(middlewareModules, []string{
+	clientModules     = slices.Concat(middlewareModules, []string{
 		"github.com/coder/websocket",
 		"github.com/openai/openai-go/v3",
 		"github.com/tidwall/gjson",
