@@ -115,7 +115,7 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 	v, err := a.cache.Retrieve(req.Context())
 	if err != nil {
 		closeBody(req)
-		return nil, err
+		return nil, &credentialError{err}
 	}
 	number, reason := retryFrom(req.Context())
 	resp, err := a.send(req, req.Body, v, number, reason)
@@ -130,6 +130,12 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return resp, err
 }
+
+// A credentialError is an error of the cache. Its type tells Retry that nothing
+// was sent: a source's error may look like one of the connection.
+type credentialError struct{ error }
+
+func (e *credentialError) Unwrap() error { return e.error }
 
 // replacement returns what to send after a 401, and the body for it. It is
 // not ok if the 401 stands.

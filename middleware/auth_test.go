@@ -1,11 +1,17 @@
 package middleware_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -243,6 +249,51 @@ type closeCounter struct {
 }
 
 func (c *closeCounter) Close() error { c.closed++; return nil }
+
+func TestRetryLeavesErrorsOfTheSourceAlone(t *testing.T) {
+	cause := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED} // of a custom source, which wraps nothing
+	src := &keys{key: goodKey, err: cause}
+	retry, err := middleware.Retry(&middleware.RetryOptions{BaseDelay: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	inner := newAuth(t, src, nil, nil)
+	_, err = retry(tripFunc(func(req *http.Request) (*http.Response, error) {
+		asked++
+		return inner.RoundTrip(req)
+	})).RoundTrip(post(t, chat, "prompt"))
+	if !errors.Is(err, syscall.ECONNREFUSED) || asked != 1 {
+		t.Errorf("%v after %d attempts, want the source's error after one", err, asked)
+	}
+}
+
+// HTTP/2 calls it an unexpected EOF.
+func TestRetrySendsAgainWhenAnHTTP2ConnectionIsLost(t *testing.T) {
+	var n atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, r.Body)
+			(*r.Context().Value(connKey{}).(*net.Conn)).Close()
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, &c) }
+	server.StartTLS()
+	defer server.Close()
+	retry, err := middleware.Retry(&middleware.RetryOptions{BaseDelay: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := retry(server.Client().Transport).RoundTrip(post(t, server.URL, "prompt"))
+	if err != nil || resp.ProtoMajor != 2 || n.Load() != 2 {
+		t.Fatalf("%v after %d sends, want an answer over HTTP/2 to the second", err, n.Load())
+	}
+	_ = resp.Body.Close()
+}
+
+type connKey struct{}
 
 func TestAuthRedactsWhatAHostileServerEchoes(t *testing.T) {
 	for status := range map[int]bool{307: true, 400: true, 401: true, 403: true, 429: true, 500: true} {

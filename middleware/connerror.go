@@ -16,6 +16,11 @@ import (
 // byte of the answer came. It is an allow-list: an error that nobody knows may
 // have come after the request was carried out, and was billed.
 func connectionError(err error) bool {
+	// Bare, from a RoundTrip, it is HTTP/2's word for a connection that was
+	// closed in place of an answer. HTTP/1 wraps it, and means a broken answer.
+	if err == io.ErrUnexpectedEOF { //nolint:errorlint // see above
+		return true
+	}
 	if permanentError(err) {
 		return false
 	}
@@ -50,9 +55,9 @@ func permanentError(err error) bool {
 			return true
 		}
 	}
-	source, cert := (*credential.SourceError)(nil), (*tls.CertificateVerificationError)(nil)
+	own, source, cert := (*credentialError)(nil), (*credential.SourceError)(nil), (*tls.CertificateVerificationError)(nil)
 	authority, host, invalid := x509.UnknownAuthorityError{}, x509.HostnameError{}, x509.CertificateInvalidError{}
-	if errors.As(err, &source) || errors.As(err, &cert) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) {
+	if errors.As(err, &own) || errors.As(err, &source) || errors.As(err, &cert) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) {
 		return true
 	}
 	dns := (*net.DNSError)(nil)

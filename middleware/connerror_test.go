@@ -39,7 +39,7 @@ func TestRetrySendsAgainAfterConnectionErrorsOnly(t *testing.T) {
 		"broken pipe":             {broken(op("write", syscall.EPIPE)), true},
 		"closed before an answer": {io.EOF, true},
 		"closed in the answer":    {broken(io.ErrUnexpectedEOF), false},
-		"unexpected EOF":          {io.ErrUnexpectedEOF, false},
+		"HTTP/2 closed":           {io.ErrUnexpectedEOF, true},
 		"both":                    {errors.Join(io.EOF, io.ErrUnexpectedEOF), false},
 		"malformed":               {broken(errors.New(`malformed HTTP response "http2: client connection lost"`)), false},
 		"idle closed":             {errors.New("http: server closed idle connection"), true},

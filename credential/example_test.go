@@ -1,0 +1,93 @@
+package credential_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/latchkey-go/latchkey/credential"
+)
+
+func ExampleCache() {
+	ctx := context.Background()
+	src := credential.Static(credential.NewSecret("sk-CANARY-1"), credential.APIKey)
+	cache, err := credential.NewCache(src, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	v, err := cache.Retrieve(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Send v.Secret.Bearer() in the header Authorization. On success:
+	cache.Accept(v)
+	// On a 401 with its response header:
+	//	v, err = cache.Replace(ctx, credential.Rejection{Value: v, StatusCode: 401, Challenge: h.Get("WWW-Authenticate")})
+	fmt.Println(v.Source, v.Secret)
+	// Output: static [redacted]
+}
+
+func ExampleNewChain() {
+	chain, err := credential.NewChain(
+		credential.Env("LATCHKEY_EXAMPLE_UNSET"),
+		credential.File("/run/secrets/latchkey-example"),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = chain.Retrieve(context.Background())
+	fmt.Println(errors.Is(err, credential.ErrUnavailable))
+	fmt.Println(err)
+	// Output:
+	// true
+	// credential: none of 2 sources is available:
+	// 	1. env:LATCHKEY_EXAMPLE_UNSET: source unavailable: the variable is unset or empty (set it)
+	// 	2. file:/run/secrets/latchkey-example: source unavailable: there is no such file (mount or write it)
+}
+
+// An Azure OpenAI resource has two keys. When the first is regenerated, the
+// call that notices goes on with the second.
+func ExampleStandby() {
+	ctx := context.Background()
+	key1 := credential.Static(credential.NewSecret("CANARY-1"), credential.APIKey)
+	key2 := credential.Static(credential.NewSecret("CANARY-2"), credential.APIKey)
+	cache, err := credential.NewCache(credential.Standby(key1, key2), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	first, err := cache.Retrieve(ctx)
+	fmt.Println(err)
+	second, err := cache.Replace(ctx, credential.Rejection{Value: first, StatusCode: 401})
+	fmt.Println(first.Secret.Equal(second.Secret), err)
+	// Output:
+	// <nil>
+	// false <nil>
+}
+
+func ExampleSourceFunc() {
+	src := credential.SourceFunc(func(context.Context) (credential.Value, error) {
+		return credential.Value{
+			Secret:  credential.NewSecret("sk-CANARY-1"), // from a vault of your own
+			Version: "2026-11-01",
+			Source:  "myvault",
+		}, nil
+	})
+	v, err := src.Retrieve(context.Background())
+	fmt.Println(v.Source, v.Version, v.Scheme, err)
+	// Output: myvault 2026-11-01 api key <nil>
+}
+
+func ExampleEnv() {
+	if err := os.Setenv("LATCHKEY_EXAMPLE_KEY", "sk-CANARY-1\n"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	v, err := credential.Env("LATCHKEY_EXAMPLE_KEY").Retrieve(context.Background())
+	fmt.Println(v.Source, len(v.Secret.Reveal()), err)
+	// Output: env:LATCHKEY_EXAMPLE_KEY 11 <nil>
+}
