@@ -42,7 +42,7 @@ var chatRequest = map[string]any{"model": "m", "messages": []map[string]string{{
 
 func TestOwnTransportRefusesOldTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") }))
-	server.TLS = &tls.Config{MaxVersion: tls.VersionTLS11} //nolint:gosec // the point of the test
+	server.TLS = &tls.Config{MaxVersion: tls.VersionTLS11}
 	server.Config.ErrorLog = quietLog()
 	server.StartTLS()
 	defer server.Close()

@@ -50,14 +50,13 @@ type Options struct {
 // A Source reads one secret. Under a [credential.Cache] it is read once per
 // TTL and on a rejection. A Source is safe for concurrent use and immutable.
 type Source struct {
-	id, label    string
-	field        string
-	stage, pin   string
-	shared       *handOver // with the field standby; nil if there is none
-	takesOver    bool      // it is the field standby
-	read         func(ctx context.Context, stage, pin string) (version, error)
-	standby      func() *Source
-	unconfigured error
+	id, label string
+	field     string
+	stage, pin string
+	shared    *handOver // with the field standby; nil if there is none
+	takesOver bool      // it is the field standby
+	read      func(ctx context.Context, stage, pin string) (version, error)
+	standby   func() *Source
 }
 
 var (
