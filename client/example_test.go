@@ -28,7 +28,7 @@ func ExampleClient_Post() {
 		Choices []struct{ Message struct{ Content string } }
 	}
 	res, err := c.Post(context.Background(), "chat/completions", map[string]any{
-		"model":    "gpt-5.4-nano",
+		"model":    "gpt-6-luna",
 		"messages": []map[string]string{{"role": "user", "content": "hello"}},
 	}, &answer)
 	if refusal := (*client.Error)(nil); errors.As(err, &refusal) {
@@ -54,7 +54,7 @@ func ExampleClient_Stream() {
 		fmt.Println(err)
 		return
 	}
-	in := map[string]any{"model": "gpt-5.4-nano", "stream": true, "input": "hello"}
+	in := map[string]any{"model": "gpt-6-luna", "stream": true, "input": "hello"}
 	last := ""
 	for event, err := range c.Stream(context.Background(), "responses", in) {
 		if err != nil {

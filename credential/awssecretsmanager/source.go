@@ -50,13 +50,13 @@ type Options struct {
 // A Source reads one secret. Under a [credential.Cache] it is read once per
 // TTL and on a rejection. A Source is safe for concurrent use and immutable.
 type Source struct {
-	id, label string
-	field     string
+	id, label  string
+	field      string
 	stage, pin string
-	shared    *handOver // with the field standby; nil if there is none
-	takesOver bool      // it is the field standby
-	read      func(ctx context.Context, stage, pin string) (version, error)
-	standby   func() *Source
+	shared     *handOver // with the field standby; nil if there is none
+	takesOver  bool      // it is the field standby
+	read       func(ctx context.Context, stage, pin string) (version, error)
+	standby    func() *Source
 }
 
 var (
@@ -248,7 +248,10 @@ func (o *Options) check() error {
 	if stage == "" {
 		stage = "AWSCURRENT"
 	}
+	client, real := o.Client.(*secretsmanager.Client)
 	switch {
+	case real && client == nil:
+		return errors.New("Client is a nil *secretsmanager.Client: leave it out for one from the default configuration")
 	case o.VersionID != "" && o.VersionStage != "":
 		return errors.New("VersionID pins a version and VersionStage follows one: leave one of them out")
 	case o.StandbyField != "" && o.Field == "":

@@ -49,7 +49,7 @@ func oneRealCall(ctx context.Context) error {
 
 	model := os.Getenv("OPENAI_MODEL")
 	if model == "" {
-		model = openai.ChatModelGPT5_4Nano
+		model = openai.ChatModelGPT6Luna
 	}
 	begin := time.Now()
 	answer, err := oai.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{

@@ -162,7 +162,7 @@ func (s *stage) call(ctx context.Context, oai openai.Client, n int) {
 
 func prompt() openai.ChatCompletionNewParams {
 	return openai.ChatCompletionNewParams{
-		Model:    openai.ChatModelGPT5_4Nano,
+		Model:    openai.ChatModelGPT6Luna,
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("hello")},
 	}
 }
