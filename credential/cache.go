@@ -196,6 +196,10 @@ func (c *Cache) retrieve(ctx context.Context, now int64) (Value, error) {
 	}
 	c.mu.Lock()
 	e := c.cur.Load()
+	if e != nil && uint64(now-e.floor) < e.span {
+		c.mu.Unlock()
+		return e.val, nil // a read has ended since Retrieve looked
+	}
 	usable := e != nil && now >= e.floor && now < e.hard
 	if usable && e.rejected {
 		c.mu.Unlock()

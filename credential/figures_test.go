@@ -184,7 +184,7 @@ func TestRotationsUnderFreeTrafficFailNoCall(t *testing.T) {
 // Promise P3: 1,000 calls a second for an hour, with a key that is wrong.
 func TestWrongKeyCostsFewReadsAndOneSendACall(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		const perSecond, seconds = 1000, 3600
+		const perSecond, seconds = callsPerSecond, 3600
 		store, service := credentialtest.NewStore(key(1)), accepting()
 		cache := newCache(t, store, nil)
 		var twice, more, unexpected atomic.Int64

@@ -18,7 +18,7 @@ const (
 	// A new value that was refused is tried again after the first trial, after
 	// the second, and at the end of the grace. A call has four sends, of which a
 	// rotation takes two, so that the second has to reach far.
-	firstTrial  = 150 * time.Millisecond
+	firstTrial  = 400 * time.Millisecond
 	secondTrial = 2 * time.Second
 )
 

@@ -17,6 +17,7 @@ var ErrOrigin = errors.New("middleware: request is not for the credential's orig
 // An origin is a scheme, a host and a port (RFC 6454, section 4), lower case.
 type origin struct {
 	scheme, host, port string
+	written            string // host and port as configured
 }
 
 func (o origin) String() string { return o.scheme + "://" + o.hostport() }
@@ -51,6 +52,7 @@ func parseOrigin(s string) (origin, error) {
 	if o.scheme == "http" && !loopback(o.host) {
 		return origin{}, fmt.Errorf("middleware: origin: plain http to %s shows the credential to the network; use https (http is for loopback addresses)", o.host)
 	}
+	o.written = u.Host
 	return o, nil
 }
 
@@ -125,7 +127,11 @@ func (o origin) check(req *http.Request) error {
 	if u == nil {
 		return fmt.Errorf("%w: it has no URL", ErrOrigin)
 	}
-	got, ok := originOf(u)
+	got, ok := o, u.Scheme == o.scheme && u.Host == o.written // the usual case, without parsing it again
+	if !ok {
+		got, ok = originOf(u)
+		got.written = o.written
+	}
 	switch {
 	case !ok || u.Opaque != "":
 		return fmt.Errorf("%w: its URL is not a plain http(s) URL; want %s", ErrOrigin, o)
@@ -143,5 +149,6 @@ func (o origin) check(req *http.Request) error {
 
 func (o origin) sameHost(hostport string) bool {
 	got, ok := originOf(&url.URL{Scheme: o.scheme, Host: hostport})
+	got.written = o.written
 	return ok && got == o
 }

@@ -44,8 +44,8 @@ func redactHeader(h http.Header, s credential.Secret) {
 //
 // It returns text itself when there is nothing to replace.
 func redact(text, secret string, cut bool) string {
-	if secret == "" || text == "" {
-		return text
+	if secret == "" || text == "" || !cut && len(text) < len(secret) {
+		return text // no form is shorter than the secret
 	}
 	var out strings.Builder
 	var next [4]span // of each form; looked for again only when passed

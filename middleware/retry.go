@@ -1,9 +1,11 @@
 package middleware
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -133,12 +135,12 @@ func (l *retryLayer) retry(req *http.Request, resp *http.Response, err error) (*
 		if !ok {
 			return resp, err
 		}
-		again, ok := resend(req)
+		body, ok := bodyAgain(req)
 		if !ok {
 			return resp, err
 		}
 		if !l.budget.take() {
-			closeBody(again)
+			closeReader(body)
 			return resp, err
 		}
 		reason := "retry connection error"
@@ -148,10 +150,11 @@ func (l *retryLayer) retry(req *http.Request, resp *http.Response, err error) (*
 			_ = resp.Body.Close() // reads what little is left, for the connection's sake
 		}
 		if err := wait(req.Context(), delay); err != nil {
-			closeBody(again)
+			closeReader(body)
 			return nil, fmt.Errorf("middleware: ended while waiting %v for %s: %w", delay, reason, err)
 		}
-		again = again.WithContext(withRetry(req.Context(), number, reason))
+		again := req.WithContext(withRetry(req.Context(), number, reason)) // shares the header: no layer changes it
+		again.Body = body
 		resp, err = l.next(again)
 	}
 	if err == nil {
@@ -222,34 +225,37 @@ func worthRetry(resp *http.Response, err error) bool {
 // it. Codes: https://platform.openai.com/docs/guides/error-codes and
 // https://help.openai.com/en/articles/6614457.
 func quotaSpent(body []byte) bool {
-	e := wire.ParseError(body)
-	for _, code := range [...]string{e.Code, e.Type} {
-		switch code {
-		case "insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
-			"project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached":
-			return true
+	for _, code := range [...]string{
+		"insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded",
+		"project_spend_limit_exceeded", "organization_usage_limit_exceeded", "billing_hard_limit_reached",
+	} {
+		// Most bodies have none of them, and need not be parsed.
+		if bytes.Contains(body, []byte(code)) {
+			e := wire.ParseError(body)
+			if e.Code == code || e.Type == code {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// resend returns a copy of req with a body of its own. The header is shared:
-// no layer changes it.
-func resend(req *http.Request) (*http.Request, bool) {
-	again := new(http.Request)
-	*again = *req
+// bodyAgain returns the body for another send.
+func bodyAgain(req *http.Request) (io.ReadCloser, bool) {
 	if req.Body == nil || req.Body == http.NoBody {
-		return again, true
+		return req.Body, true
 	}
 	if req.GetBody == nil {
 		return nil, false
 	}
 	body, err := req.GetBody()
-	if err != nil {
-		return nil, false
+	return body, err == nil
+}
+
+func closeReader(c io.Closer) {
+	if c != nil {
+		_ = c.Close()
 	}
-	again.Body = body
-	return again, true
 }
 
 // wait returns nil after d, or ctx's error and its cause.

@@ -64,14 +64,14 @@ func dialectOf(req *http.Request) dialect {
 
 func eventStream(h http.Header) bool {
 	const want = "text/event-stream"
-	got := h.Get("Content-Type")
+	got := first(h, "Content-Type")
 	if len(got) < len(want) || !strings.EqualFold(got[:len(want)], want) {
 		return false
 	}
 	if rest := strings.TrimLeft(got[len(want):], " \t"); rest != "" && rest[0] != ';' {
 		return false
 	}
-	encoding := h.Get("Content-Encoding")
+	encoding := first(h, "Content-Encoding")
 	return encoding == "" || strings.EqualFold(encoding, "identity")
 }
 

@@ -23,8 +23,8 @@ type Client interface {
 // whole text of the current version is the key.
 type Options struct {
 	// Client reads the secret. Nil is a client of the Source's own, from the
-	// SDK's default configuration. The log mode of a *secretsmanager.Client is
-	// turned off for our reads: it prints secrets.
+	// SDK's default configuration. The log of requests and answers of a
+	// *secretsmanager.Client is off for our reads: it shows secrets.
 	Client Client
 	// Field takes the key out of a secret that is a JSON document: the name of
 	// a member, or a JSON pointer (RFC 6901) such as "/openai/apiKey". The empty
@@ -115,7 +115,7 @@ func label(id, field, stage string) string {
 // Its errors are [*credential.SourceError]s that wrap
 //
 //   - [credential.ErrUnavailable] if nothing here says which AWS account to
-//     ask: no region or no credentials in the environment or a profile, and
+//     ask: no region and no credentials in the environment or a profile, and
 //     no instance role;
 //   - [credential.ErrNotFound] if there is no such secret, version, stage or
 //     field, or the secret is marked for deletion;

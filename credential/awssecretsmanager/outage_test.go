@@ -1,0 +1,111 @@
+package awssecretsmanager_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/latchkey-go/latchkey/client/clienttest"
+	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
+	"github.com/latchkey-go/latchkey/internal/awstest"
+)
+
+func TestAnHourWithoutTheStoreFailsNoCall(t *testing.T) {
+	for name, fault := range map[string]awstest.Fault{
+		"throttling":     {Status: 400, Type: "ThrottlingException", Message: "Rate exceeded"},
+		"an outage":      {Status: 503, Type: "ServiceUnavailableException"},
+		"no answer":      {Hang: true},
+		"another answer": {Status: 200, Body: "<html>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sm := awstest.NewSecretsManager()
+				sm.Put(secretName, oldKey)
+				api := clienttest.NewService(oldKey)
+				c := newCaller(t, api, newSource(t, secretName, &awssecretsmanager.Options{Client: inMemory(sm)}), nil)
+				c.call(t.Context())
+				sm.Fail(fault)
+				tick := time.NewTicker(10 * time.Second)
+				defer tick.Stop()
+				for range 360 {
+					<-tick.C
+					c.call(t.Context())
+				}
+				c.clean(361)
+				// A read a minute, of three attempts each, after a steeper start.
+				if n := sm.Reads(); n > 3*70 || n < 40 {
+					t.Errorf("%d requests to the store in an hour", n)
+				}
+				sm.Heal()
+				sm.Put(secretName, newKey)
+				api.Rotate(newKey)
+				<-tick.C
+				c.call(t.Context())
+				c.clean(362)
+			})
+		})
+	}
+}
+
+// A process that was frozen for an hour: its clock jumps, and the key was
+// rotated meanwhile.
+func TestTheCallAfterAFreezeSucceeds(t *testing.T) {
+	noAWS(t)
+	sm := awstest.NewSecretsManager()
+	server := httptest.NewServer(sm)
+	defer server.Close()
+	setenv(t, sm.Identity.Env(sm.Region))
+	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.URL)
+	sm.Put(secretName, oldKey)
+	api := clienttest.NewService(oldKey)
+	var jump atomic.Int64
+	c := newCaller(t, api, newSource(t, secretName, nil), &credential.CacheOptions{
+		Now: func() time.Time { return time.Now().Add(time.Duration(jump.Load())) }})
+	c.call(t.Context())
+	sm.Put(secretName, newKey)
+	api.Rotate(newKey)
+	jump.Store(int64(time.Hour))
+	c.call(t.Context())
+	c.clean(2)
+	if got := api.Stats().Unauthorized; got != 0 {
+		t.Errorf("%d sends of a key that is an hour old, want none", got)
+	}
+}
+
+func TestNoConnectionIsUsedAfterAFreeze(t *testing.T) {
+	var remotes []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { remotes = append(remotes, r.RemoteAddr) }))
+	defer server.Close()
+	now := time.Now()
+	read := awssecretsmanager.Carry(func() time.Time { return now })
+	for _, pause := range []time.Duration{0, time.Second, time.Hour, -time.Hour} {
+		now = now.Add(pause)
+		if err := read(server.URL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if remotes[0] != remotes[1] || remotes[2] == remotes[1] || remotes[3] == remotes[2] {
+		t.Error("want one connection for the first two reads, and another after each jump of the clock")
+	}
+}
+
+func TestAnOldResultIsNotHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sm := awstest.NewSecretsManager()
+		sm.Put(secretName, `{"a":"sk-CANARY-1","b":"sk-CANARY-2"}`)
+		src := newSource(t, secretName, &awssecretsmanager.Options{Client: inMemory(sm), Field: "a", StandbyField: "b"})
+		if _, err := src.Retrieve(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Minute)
+		sm.Put(secretName, `{"a":"sk-CANARY-3","b":"sk-CANARY-4"}`)
+		v, err := src.Standby().Retrieve(t.Context())
+		if err != nil || v.Secret.Reveal() != "sk-CANARY-4" {
+			t.Errorf("the standby gave what was read a minute ago (%v)", err)
+		}
+	})
+}

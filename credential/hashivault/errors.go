@@ -1,0 +1,190 @@
+package hashivault
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/latchkey-go/latchkey/credential"
+)
+
+// A refusal is an answer of Vault that is not a success. It has the status and
+// what we know the message by: the server's own words may quote anything.
+type refusal struct {
+	status int
+	reason string
+}
+
+func (e *refusal) Error() string {
+	text := fmt.Sprintf("status %d", e.status)
+	if e.reason != "" {
+		text += ": " + e.reason
+	}
+	return text
+}
+
+// Phrases of the server that tell more than its status; others are dropped.
+// Taken from Vault 1.14.1 and 1.21.0.
+var phrases = []struct{ says, reason string }{
+	{"vault is sealed", "Vault is sealed"},
+	{"not yet initialized", "Vault is not initialized"},
+	{"wrapping token is not valid or does not exist", reasonUnwrapped},
+	{"invalid secret id", "invalid secret id"},
+	{"invalid role or secret id", "invalid role or secret id"},
+	{"invalid role id", "invalid role id"},
+	{"missing client token", "no token was sent"},
+	{"lease not found", "the lease is gone"},
+	{"permission denied", "permission denied"},
+	{"invalid token", "permission denied"},
+	{"invalid username or password", "invalid username or password"},
+	{"user is locked out", "the user is locked out"},
+	{"service account name not authorized", "the service account is not bound to the role"},
+	{"namespace not authorized", "the namespace of the service account is not bound to the role"},
+	{"namespace not found", "there is no such namespace"},
+	{"rate limit quota exceeded", "a rate limit of Vault is used up"},
+}
+
+const reasonUnwrapped = "the wrapping token is used up or has expired"
+
+func newRefusal(status int, messages []string) *refusal {
+	all := strings.ToLower(strings.Join(messages, "\n"))
+	for _, p := range phrases {
+		if strings.Contains(all, p.says) {
+			return &refusal{status, p.reason}
+		}
+	}
+	return &refusal{status: status}
+}
+
+// transient reports what passes by itself: throttling or a standby (429), a
+// standby behind (412) or in recovery or replication (472, 473), a sealed or
+// starting server and the proxies before it (5xx), a standby that would
+// redirect because nobody leads (307). See
+// https://developer.hashicorp.com/vault/api-docs#http-status-codes.
+func (e *refusal) transient() bool {
+	switch e.status {
+	case http.StatusTemporaryRedirect, http.StatusRequestTimeout, http.StatusPreconditionFailed,
+		http.StatusTooManyRequests, 472, 473:
+		return true
+	}
+	return e.status >= 500 && e.status != http.StatusNotImplemented
+}
+
+func (e *refusal) hint() string {
+	switch {
+	case e.status >= 300 && e.status < 400:
+		return "the token follows no redirect: point the address at the active node or the load balancer, with https"
+	case e.reason == "Vault is sealed":
+		return "unseal it"
+	case e.status == http.StatusTooManyRequests:
+		return "a standby, or a rate limit: try again later"
+	case e.status == 472 || e.status == 473:
+		return "a standby of replication: point the address at the active node"
+	case e.status == http.StatusPreconditionFailed:
+		return "the node lags behind: try again later"
+	case e.status >= 500:
+		return "look at Vault's log"
+	}
+	return ""
+}
+
+// refused returns the status of an answer that was no success; 0 if there was
+// no answer.
+func refused(err error) int {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		return r.status
+	}
+	return 0
+}
+
+// A plain error shows a text that is known to be safe, and is what it wraps.
+type plain struct {
+	text string
+	err  error
+}
+
+func (e *plain) Error() string { return e.text }
+func (e *plain) Unwrap() error { return e.err }
+
+var (
+	errGarbled    = errors.New("the answer is not JSON as Vault writes it")
+	errConnection = errors.New("the connection failed")
+)
+
+// failed makes a SourceError of err, and of ctx if that is the reason.
+func failed(ctx context.Context, op string, err error, hint string) error {
+	if ctx.Err() != nil {
+		return &credential.SourceError{Source: sourceName, Op: op, Err: context.Cause(ctx), Transient: true}
+	}
+	var se *credential.SourceError
+	if errors.As(err, &se) {
+		return se
+	}
+	out := &credential.SourceError{Source: sourceName, Op: op, Err: err, Hint: hint}
+	var r *refusal
+	switch {
+	case errors.Is(err, credential.ErrNotFound) || errors.Is(err, credential.ErrUnavailable):
+	case errors.As(err, &r):
+		out.Transient = r.transient()
+		if hint == "" || out.Transient {
+			out.Hint = r.hint()
+		}
+	case errors.Is(err, errFinal):
+	default:
+		// No answer: an outage, until somebody shows otherwise.
+		out.Transient = true
+	}
+	return out
+}
+
+// errFinal marks errors that a later try does not cure.
+var errFinal = errors.New("final")
+
+func final(text string) error { return &plain{text, errFinal} }
+
+// known reduces what vault/api and net/http return to what is safe to show:
+// their texts hold URLs, and pieces of what the peer sent.
+func known(err error) error {
+	var (
+		re   *api.ResponseError
+		cert *tls.CertificateVerificationError
+		op   *net.OpError
+		dns  *net.DNSError
+		auth x509.UnknownAuthorityError
+		rec  tls.RecordHeaderError
+		mine *plain
+		r    *refusal
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r):
+		return r
+	case errors.As(err, &mine):
+		return mine
+	case errors.As(err, &re):
+		return newRefusal(re.StatusCode, re.Errors)
+	case errors.Is(err, context.DeadlineExceeded):
+		return &plain{"no answer in time", context.DeadlineExceeded}
+	case errors.Is(err, context.Canceled):
+		return &plain{"cancelled", context.Canceled}
+	case errors.As(err, &cert) || errors.As(err, &auth):
+		return errors.New("the TLS certificate of the server is not trusted; VAULT_CACERT names the CA")
+	case errors.As(err, &rec) || errors.Is(err, http.ErrSchemeMismatch):
+		return errors.New("the server does not speak TLS on this port")
+	case errors.As(err, &dns):
+		return fmt.Errorf("no address for the host %q", dns.Name)
+	case errors.As(err, &op):
+		return op
+	case errors.Is(err, errGarbled):
+		return errGarbled
+	}
+	return errConnection
+}
