@@ -67,6 +67,8 @@ type Client struct {
 	base      endpoint
 	cache     *credential.Cache
 	transport *transport
+	// organization and project are those of the Config, without the environment's.
+	organization, project string
 	// A func, so that no printer by reflection walks into it.
 	dial func() *thawed
 }
@@ -110,10 +112,12 @@ func New(cfg Config) (*Client, error) {
 	}
 	rt := middleware.Wrap(carrier, layers...)
 	return &Client{
-		base:      base,
-		cache:     cache,
-		transport: &transport{next: rt.RoundTrip, closeIdle: carrier.CloseIdleConnections},
-		dial:      func() *thawed { return carrier },
+		base:         base,
+		cache:        cache,
+		organization: cfg.Organization,
+		project:      cfg.Project,
+		transport:    &transport{next: rt.RoundTrip, closeIdle: carrier.CloseIdleConnections},
+		dial:         func() *thawed { return carrier },
 	}, nil
 }
 
@@ -160,13 +164,21 @@ func (c *Client) HTTPClient() *http.Client {
 // turns the SDK's own retries off, and keeps OPENAI_API_KEY and
 // OPENAI_ADMIN_KEY out of its requests. Do not add an API key to it.
 func (c *Client) Options() []option.RequestOption {
-	return []option.RequestOption{
+	opts := []option.RequestOption{
 		option.WithHTTPClient(c.HTTPClient()),
 		option.WithBaseURL(c.base.String()),
 		option.WithMaxRetries(0),
 		option.WithAPIKey(""),
 		option.WithAdminAPIKey(""),
 	}
+	// The SDK reads these from the environment, and the Config goes before it.
+	if c.organization != "" {
+		opts = append(opts, option.WithOrganization(c.organization))
+	}
+	if c.project != "" {
+		opts = append(opts, option.WithProject(c.project))
+	}
+	return opts
 }
 
 // Warm prepares the first call: it reads the credential, and meanwhile opens

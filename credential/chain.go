@@ -17,6 +17,9 @@ import (
 type Chain struct {
 	// A func, so that no printer by reflection walks into the sources.
 	sources func() []Source
+	// A struct that is nothing but a func lies in an interface without a pointer
+	// to it, and spew then calls String on an address that is no Chain's.
+	_ int
 }
 
 var _ Source = (*Chain)(nil)

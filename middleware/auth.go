@@ -105,6 +105,8 @@ type outgoing struct {
 	req     http.Request
 	value   [1]string
 	attempt attempt
+	answer  hiddenBody
+	body    io.ReadCloser
 }
 
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -181,8 +183,10 @@ func (a *auth) send(req *http.Request, body io.ReadCloser, v credential.Value, n
 	switch {
 	case resp.StatusCode < 300:
 		a.cache.Accept(v)
+		o.hide(resp)
 	case resp.StatusCode < 400:
 		redactHead(resp, v.Secret)
+		o.hide(resp)
 	default:
 		resp = withoutTrailer(resp)
 		redactHead(resp, v.Secret)

@@ -34,7 +34,7 @@ type Server struct {
 	// URL then names port 0, to which no client can connect.
 	Err error
 
-	http   *http.Server
+	http   func() *http.Server // a func, for the printers' sake: its connections hold what they received
 	cancel context.CancelFunc
 	served chan struct{}
 	once   sync.Once
@@ -99,7 +99,7 @@ func (s *Server) start(conf *tls.Config) {
 	s.setURL(scheme, listener.Addr().String())
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.http = &http.Server{
+	server := &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
 		TLSConfig:         conf,
 		ReadHeaderTimeout: 30 * time.Second,
@@ -108,13 +108,14 @@ func (s *Server) start(conf *tls.Config) {
 		// A client that does not trust the certificate is no news here.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
+	s.http = func() *http.Server { return server }
 	go func() {
 		defer close(s.served)
 		if conf != nil {
-			_ = s.http.ServeTLS(listener, "", "") // ErrServerClosed
+			_ = server.ServeTLS(listener, "", "") // ErrServerClosed
 			return
 		}
-		_ = s.http.Serve(listener) // ErrServerClosed
+		_ = server.Serve(listener) // ErrServerClosed
 	}()
 }
 
@@ -162,7 +163,7 @@ func (s *Server) Close() {
 		s.mu.Unlock()
 		if s.http != nil {
 			s.cancel() // ends hanging answers and WebSockets
-			_ = s.http.Close()
+			_ = s.http().Close()
 		}
 		<-s.served
 		s.wg.Wait()

@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"sync"
 	texttemplate "text/template"
 
 	"github.com/davecgh/go-spew/spew"
@@ -23,7 +24,7 @@ import (
 
 // needles are the canary as each sink might write it. A key repeats the word so
 // often that one of them is whole in each row of a hex dump.
-var needles = func() (fold, exact []string) {
+var needles = sync.OnceValues(func() (fold, exact []string) {
 	hexed := hex.EncodeToString([]byte(canary))
 	fold = []string{strings.ToLower(canary), hexed}
 	for _, format := range []string{"% x", "% #x", "%d", "%U"} {
@@ -38,7 +39,7 @@ var needles = func() (fold, exact []string) {
 		exact = append(exact, text[(shift*8+5)/6:(shift+len(canary))*8/6])
 	}
 	return fold, exact
-}
+})
 
 // showsKey reports whether out has the key in any form that a sink may give it.
 func showsKey(out string) bool {

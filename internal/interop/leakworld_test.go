@@ -3,9 +3,11 @@ package interop_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 // and whatever it has handed out on the way.
 type world struct {
 	*rig
+	kind   kind
 	ctx    context.Context
 	cache  *credential.Cache
 	source *credentialtest.RenewingStore
@@ -77,7 +80,7 @@ func newWorld(t *testing.T, k kind, rotations int) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	w := &world{ctx: ctx, log: &lines{}, errs: map[string]error{}, responses: map[string]*http.Response{}}
+	w := &world{kind: k, ctx: ctx, log: &lines{}, errs: map[string]error{}, responses: map[string]*http.Response{}}
 	w.rig = newRig(t, k.scheme, func(cfg *client.Config) {
 		store, _ := cfg.Source.(*credentialtest.Store)
 		w.source = store.Renewing(nil)
@@ -218,8 +221,9 @@ func (w *world) send(t *testing.T, path string) (*http.Response, error) {
 	return resp, err
 }
 
-// hostile is a server that quotes the credential where net/http looks.
-func hostile(t *testing.T) (origin string) {
+// hostile is a server that answers each request with what answer makes of the
+// credential, and ends the connection when the test ends.
+func hostile(t *testing.T, answer func(key string) string) (origin string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -232,11 +236,20 @@ func hostile(t *testing.T) (origin string) {
 			if err != nil {
 				return
 			}
+			t.Cleanup(func() { _ = conn.Close() })
 			if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				_, _ = conn.Write([]byte("HTTP/1.1 " + req.Header.Get("Authorization") + "\r\n\r\n"))
+				_, _ = io.WriteString(conn, answer(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")))
 			}
-			_ = conn.Close()
 		}
 	}()
 	return "http://" + listener.Addr().String()
+}
+
+// badStatus puts the key where net/http quotes it.
+func badStatus(key string) string { return "HTTP/1.1 " + key + "\r\n\r\n" }
+
+// switched is an upgrade whose first message comes with it: net/http keeps the
+// connection's buffers behind the body then.
+func switched(string) string {
+	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hello"
 }
