@@ -35,7 +35,7 @@ func (a *attempt) fail(err error, hint string) *credential.SourceError {
 	if a.region != "" && !strings.HasPrefix(a.id, "arn:") {
 		op += " in " + a.region
 	}
-	return &credential.SourceError{Source: "awssecretsmanager", Op: op, Err: err, Hint: hint}
+	return &credential.SourceError{Source: name, Op: op, Err: err, Hint: hint}
 }
 
 func (a *attempt) passing(err error, hint string) *credential.SourceError {

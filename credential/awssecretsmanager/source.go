@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/latchkey-go/latchkey/credential"
-	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/awssecret"
 )
 
 // A Client is what a Source needs of a [*secretsmanager.Client]. It must be
@@ -49,20 +48,14 @@ type Options struct {
 
 // A Source reads one secret. Under a [credential.Cache] it is read once per
 // TTL and on a rejection. A Source is safe for concurrent use and immutable.
-type Source struct {
-	id, label  string
-	field      string
-	stage, pin string
-	shared     *handOver // with the field standby; nil if there is none
-	takesOver  bool      // it is the field standby
-	read       func(ctx context.Context, stage, pin string) (version, error)
-	standby    func() *Source
-}
+type Source struct{ key *awssecret.Source }
 
 var (
 	_ credential.Renewer = (*Source)(nil)
 	_ Client             = (*secretsmanager.Client)(nil)
 )
+
+const name = "awssecretsmanager"
 
 // New returns a Source of the secret with that name or ARN; an ARN also says
 // which region to ask. It does no I/O. It fails if secretID cannot be one, or
@@ -71,42 +64,18 @@ func New(secretID string, opts *Options) (*Source, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	region, err := checkID(secretID)
+	if sdk, ok := opts.Client.(*secretsmanager.Client); ok && sdk == nil {
+		return nil, errors.New("awssecretsmanager: Client is a nil *secretsmanager.Client: leave it out for one from the default configuration")
+	}
+	ref := awssecret.Ref{
+		ID: secretID, Field: opts.Field, StandbyField: opts.StandbyField, StandbyStage: opts.StandbyStage,
+		VersionStage: opts.VersionStage, VersionID: opts.VersionID,
+	}
+	region, err := ref.Check()
 	if err != nil {
 		return nil, fmt.Errorf("awssecretsmanager: %w", err)
 	}
-	if err := opts.check(); err != nil {
-		return nil, fmt.Errorf("awssecretsmanager: %w", err)
-	}
-	st := newStore(secretID, region, opts.Client)
-	none := func() *Source { return nil }
-	primary := Source{id: secretID, field: opts.Field, stage: opts.VersionStage, pin: opts.VersionID, read: st.read, standby: none}
-	primary.label = label(secretID, "", opts.VersionStage)
-	if opts.StandbyStage != "" {
-		next := primary
-		next.stage, next.pin = opts.StandbyStage, ""
-		next.label = label(secretID, "", opts.StandbyStage)
-		primary.standby = func() *Source { return &next }
-	}
-	if opts.StandbyField != "" {
-		primary.shared = &handOver{}
-		other := primary
-		other.field, other.takesOver = opts.StandbyField, true
-		other.label = label(secretID, opts.StandbyField, opts.VersionStage)
-		primary.standby = func() *Source { return &other }
-	}
-	return &primary, nil
-}
-
-func label(id, field, stage string) string {
-	s := "awssecretsmanager:" + id
-	if stage != "" {
-		s += "@" + stage
-	}
-	if field != "" {
-		s += "#" + field
-	}
-	return s
+	return &Source{awssecret.New(name, ref, false, newStore(secretID, region, opts.Client).read)}, nil
 }
 
 // Retrieve reads the secret with one GetSecretValue. Version is AWS's
@@ -125,141 +94,34 @@ func label(id, field, stage string) string {
 // Transient is set for throttling, AWS's own errors, broken connections, and
 // credentials that have expired. A done ctx is its cause.
 func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
-	if s == nil || s.read == nil {
-		return credential.Value{}, &credential.SourceError{Source: "awssecretsmanager", Op: "read",
-			Err: errors.New("the zero Source names no secret"), Hint: "make one with New"}
+	if s == nil || s.key == nil {
+		return credential.Value{}, awssecret.Zero(name)
 	}
-	if ctx.Err() != nil {
-		return credential.Value{}, context.Cause(ctx)
-	}
-	doc, err := s.version(ctx)
-	if err != nil {
-		return credential.Value{}, err
-	}
-	text, err := document.Field(doc.text(), s.field)
-	if err != nil {
-		return credential.Value{}, &credential.SourceError{Source: s.String(), Op: fmt.Sprintf("read version %q", doc.id), Err: err,
-			Hint: "store the key as text under that field, or name the field that holds it"}
-	}
-	return credential.Value{Secret: credential.NewSecret(text), Version: doc.id, Source: s.String()}, nil
+	return s.key.Retrieve(ctx)
 }
 
-func (s *Source) version(ctx context.Context) (version, error) {
-	if s.takesOver {
-		if doc, err, ok := s.shared.take(); ok {
-			return doc, err
-		}
-		return s.read(ctx, s.stage, s.pin)
+// Renew reads the secret again, as Retrieve does. If VersionID pins a version,
+// it fails without a read: the version cannot change.
+func (s *Source) Renew(ctx context.Context, r credential.Rejection) (credential.Value, error) {
+	if s == nil || s.key == nil {
+		return credential.Value{}, awssecret.Zero(name)
 	}
-	if s.shared == nil {
-		return s.read(ctx, s.stage, s.pin)
-	}
-	n := s.shared.begin()
-	doc, err := s.read(ctx, s.stage, s.pin)
-	s.shared.put(n, doc, err)
-	return doc, err
-}
-
-// Renew reads the secret again. If VersionID pins a version, it fails without
-// a read: the version cannot change.
-func (s *Source) Renew(ctx context.Context, _ credential.Rejection) (credential.Value, error) {
-	if s != nil && s.pin != "" {
-		return credential.Value{}, &credential.SourceError{Source: s.String(), Op: "renew",
-			Err:  fmt.Errorf("the key was rejected, and VersionID pins version %q", s.pin),
-			Hint: "name the version that holds a valid key, or leave VersionID out to follow rotations"}
-	}
-	return s.Retrieve(ctx)
+	return s.key.Renew(ctx, r)
 }
 
 // Standby returns the Source of the second key, in StandbyField or at
 // StandbyStage; nil if there is none. A [credential.Cache] finds it by itself.
 func (s *Source) Standby() credential.Source {
-	if s == nil || s.standby == nil {
+	if s == nil || s.key == nil {
 		return nil
 	}
-	if next := s.standby(); next != nil {
-		return next
-	}
-	return nil
+	return s.key.Standby()
 }
 
 // String names the secret.
 func (s *Source) String() string {
-	if s == nil || s.label == "" {
-		return "awssecretsmanager"
+	if s == nil || s.key == nil {
+		return name
 	}
-	return s.label
-}
-
-// checkID returns the region of an ARN.
-func checkID(id string) (region string, err error) {
-	const hint = "want a secret's name, for example prod/openai, or its ARN"
-	switch {
-	case id == "":
-		return "", errors.New("the secret's id is empty: " + hint)
-	case strings.HasPrefix(id, "sk-"):
-		return "", errors.New("the secret's id starts like a key: " + hint)
-	}
-	name := id
-	if strings.HasPrefix(id, "arn:") {
-		part := strings.SplitN(id, ":", 7)
-		if len(part) != 7 || part[2] != "secretsmanager" || part[3] == "" || part[5] != "secret" {
-			return "", errors.New("the ARN is not one of a secret: want arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
-		}
-		region, name = part[3], part[6]
-		if !hostLabel(region) {
-			return "", errors.New("the region in the ARN is malformed")
-		}
-	}
-	if len(name) == 0 || len(name) > 512 {
-		return "", fmt.Errorf("the secret's name has %d characters, AWS takes 1 to 512: %s", len(name), hint)
-	}
-	for i, c := range name {
-		if !nameChar(c) {
-			return "", fmt.Errorf("character %d of the secret's name is not a letter, a digit or one of /_+=.@!-: %s", i+1, hint)
-		}
-	}
-	return region, nil
-}
-
-// nameChar admits what CreateSecret does, and the ! of secrets that other
-// services of AWS manage.
-func nameChar(c rune) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("/_+=.@!-", c)
-}
-
-// hostLabel keeps a region from naming another host.
-func hostLabel(s string) bool {
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-func (o *Options) check() error {
-	for name, field := range map[string]string{"Field": o.Field, "StandbyField": o.StandbyField} {
-		if err := document.Check(field); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	for name, v := range map[string]string{"VersionStage": o.VersionStage, "StandbyStage": o.StandbyStage, "VersionID": o.VersionID} {
-		if len(v) > 256 || strings.ContainsFunc(v, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			return fmt.Errorf("%s is malformed: AWS takes up to 256 characters without spaces", name)
-		}
-	}
-	stage := o.VersionStage
-	if stage == "" {
-		stage = "AWSCURRENT"
-	}
-	client, real := o.Client.(*secretsmanager.Client)
-	switch {
-	case real && client == nil:
-		return errors.New("Client is a nil *secretsmanager.Client: leave it out for one from the default configuration")
-	case o.VersionID != "" && o.VersionStage != "":
-		return errors.New("VersionID pins a version and VersionStage follows one: leave one of them out")
-	case o.StandbyField != "" && o.Field == "":
-		return errors.New("StandbyField needs Field: without it the whole secret is the key")
-	case o.StandbyField != "" && o.StandbyField == o.Field:
-		return errors.New("StandbyField is Field: name the field of another key")
-	case o.VersionID == "" && o.StandbyStage == stage:
-		return fmt.Errorf("StandbyStage %q is the stage that is read anyway: name another one, for example AWSPENDING", stage)
-	}
-	return nil
+	return s.key.String()
 }

@@ -1,8 +1,10 @@
 package awssecretsmanager
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -15,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/latchkey-go/latchkey/internal/awssecret"
 )
 
 const (
@@ -76,42 +80,42 @@ func quiet(o *secretsmanager.Options) {
 }
 
 // read gets one version of the secret.
-func (st *store) read(ctx context.Context, stage, pin string) (version, error) {
-	what := &attempt{id: st.id, stage: stage, pin: pin, region: st.region}
+func (st *store) read(ctx context.Context, q awssecret.Query) (awssecret.Version, error) {
+	what := &attempt{id: st.id, stage: q.Stage, pin: q.Pin, region: st.region}
 	a, err := st.load(ctx)
 	if err != nil {
-		return version{}, what.configuration(ctx, err)
+		return awssecret.Version{}, what.configuration(ctx, err)
 	}
 	what.region = a.region
 	if err := a.identify(ctx); err != nil {
 		what.session = a.session
-		return version{}, what.identity(ctx, err)
+		return awssecret.Version{}, what.identity(ctx, err)
 	}
 	in := &secretsmanager.GetSecretValueInput{SecretId: aws.String(st.id)}
-	if stage != "" {
-		in.VersionStage = aws.String(stage)
+	if q.Stage != "" {
+		in.VersionStage = aws.String(q.Stage)
 	}
-	if pin != "" {
-		in.VersionId = aws.String(pin)
+	if q.Pin != "" {
+		in.VersionId = aws.String(q.Pin)
 	}
 	a.fresh()
 	out, err := a.get(ctx, in)
 	if err != nil {
-		return version{}, what.refused(ctx, err)
+		return awssecret.Version{}, what.refused(ctx, err)
 	}
 	if out == nil {
-		return version{}, what.fail(errors.New("no answer and no error"), "a bug in Options.Client")
+		return awssecret.Version{}, what.fail(errors.New("no answer and no error"), "a bug in Options.Client")
 	}
-	v := version{id: aws.ToString(out.VersionId)}
+	v := awssecret.Version{ID: aws.ToString(out.VersionId)}
 	switch {
 	case out.SecretString != nil:
 		text := *out.SecretString
-		v.text = func() string { return text }
+		v.Text = func() string { return text }
 	case out.SecretBinary != nil:
 		text := string(out.SecretBinary)
-		v.text = func() string { return text }
+		v.Text = func() string { return text }
 	default:
-		return version{}, what.fail(errors.New("this version has neither text nor bytes"), "put a value into the secret")
+		return awssecret.Version{}, what.fail(errors.New("this version has neither text nor bytes"), "put a value into the secret")
 	}
 	return v, nil
 }
@@ -287,8 +291,21 @@ func (c *carrier) fresh() {
 	}
 }
 
-// Do sends req.
+// Do sends req. Its body becomes one that may be closed at any time: the SDK
+// closes its own as soon as an answer begins, when net/http may still be
+// looking for its end, and would then drop the connection in mid-answer.
 func (c *carrier) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		body, err := io.ReadAll(req.Body)
+		_ = req.Body.Close() // of bytes in memory
+		if err != nil {
+			return nil, err //nolint:wrapcheck // cannot happen
+		}
+		r := *req
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		r.Body, _ = r.GetBody()
+		req = &r
+	}
 	resp, err := c.do(req)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // for the SDK, which looks at types

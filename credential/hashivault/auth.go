@@ -51,7 +51,7 @@ type AppRole struct {
 	Mount string
 
 	mu       sync.Mutex
-	unwrap   group
+	unwrap   group[struct{}]
 	wrapping credential.Secret // the wrapping token that was used last
 	secretID credential.Secret // and what was in it
 }
@@ -101,7 +101,7 @@ func (a *AppRole) check() error {
 
 func (k *Kubernetes) check() error {
 	if k.Role == "" {
-		return errors.New("Kubernetes: Role is empty") //nolint:staticcheck // a type's name
+		return errors.New("Kubernetes: Role is empty")
 	}
 	return checkMount(k.Mount)
 }
@@ -150,18 +150,22 @@ func (a *AppRole) Login(ctx context.Context, client *api.Client) (*api.Secret, e
 	return login(ctx, client, a.mount(), body)
 }
 
-func (a *AppRole) mount() string { return orDefault(a.Mount, defaultAppRoleMount) }
+func (a *AppRole) mount() string { return mountOr(a.Mount, defaultAppRoleMount) }
 
 // Login implements api.AuthMethod.
 func (k *Kubernetes) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
 	if err := k.check(); err != nil {
 		return nil, final(err.Error())
 	}
-	jwt, err := readPlatformFile(orDefault(k.TokenFile, defaultServiceAccount))
+	file := k.TokenFile
+	if file == "" {
+		file = defaultServiceAccount
+	}
+	jwt, err := readPlatformFile(file)
 	if err != nil {
 		return nil, err
 	}
-	return login(ctx, client, orDefault(k.Mount, defaultKubernetesMount), map[string]any{"role": k.Role, "jwt": jwt})
+	return login(ctx, client, mountOr(k.Mount, defaultKubernetesMount), map[string]any{"role": k.Role, "jwt": jwt})
 }
 
 // Login implements api.AuthMethod.
@@ -177,14 +181,14 @@ func (j *JWT) Login(ctx context.Context, client *api.Client) (*api.Secret, error
 	if j.Role != "" {
 		body["role"] = j.Role
 	}
-	return login(ctx, client, orDefault(j.Mount, defaultJWTMount), body)
+	return login(ctx, client, mountOr(j.Mount, defaultJWTMount), body)
 }
 
-func orDefault(s, byDefault string) string {
-	if s = strings.Trim(s, "/"); s == "" {
+func mountOr(mount, byDefault string) string {
+	if mount = strings.Trim(mount, "/"); mount == "" {
 		return byDefault
 	}
-	return s
+	return mount
 }
 
 func login(ctx context.Context, client *api.Client, mount string, body map[string]any) (*api.Secret, error) {
@@ -202,18 +206,17 @@ func (a *AppRole) unwrapped(ctx context.Context, client *api.Client, wrapping cr
 		if secretID, ok := last(); ok {
 			return secretID, nil
 		}
-		if err := a.unwrap.do(ctx, time.Now, func(ctx context.Context) error {
+		if _, err := a.unwrap.do(ctx, time.Now(), func(ctx context.Context) (struct{}, error) {
 			if _, ok := last(); ok {
-				return nil
+				return struct{}{}, nil
 			}
 			secretID, err := a.fetch(ctx, client, wrapping)
-			if err != nil {
-				return err
+			if err == nil {
+				a.mu.Lock()
+				a.wrapping, a.secretID = wrapping, secretID
+				a.mu.Unlock()
 			}
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.wrapping, a.secretID = wrapping, secretID
-			return nil
+			return struct{}{}, err
 		}); err != nil {
 			return credential.Secret{}, err
 		}

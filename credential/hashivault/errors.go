@@ -133,8 +133,8 @@ func failed(ctx context.Context, op string, err error, hint string) error {
 	case errors.Is(err, credential.ErrNotFound) || errors.Is(err, credential.ErrUnavailable):
 	case errors.As(err, &r):
 		out.Transient = r.transient()
-		if hint == "" || out.Transient {
-			out.Hint = r.hint()
+		if better := r.hint(); better != "" {
+			out.Hint = better
 		}
 	case errors.Is(err, errFinal):
 	default:
@@ -174,7 +174,7 @@ func known(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &plain{"no answer in time", context.DeadlineExceeded}
 	case errors.Is(err, context.Canceled):
-		return &plain{"cancelled", context.Canceled}
+		return &plain{"given up", context.Canceled}
 	case errors.As(err, &cert) || errors.As(err, &auth):
 		return errors.New("the TLS certificate of the server is not trusted; VAULT_CACERT names the CA")
 	case errors.As(err, &rec) || errors.Is(err, http.ErrSchemeMismatch):

@@ -123,9 +123,9 @@ func (o *Options) check(path string) error {
 	case o.KVVersion < 0 || o.KVVersion > 2:
 		return fmt.Errorf("KVVersion %d; it is 1, 2, or 0 to ask Vault", o.KVVersion)
 	case o.KVVersion == 1 && o.Version > 0:
-		return errors.New("Version with KVVersion 1, which keeps no versions")
+		return errors.New("a Version with KVVersion 1, which keeps no versions")
 	case o.Mount != "" && o.KVVersion == 0:
-		return errors.New("Mount without KVVersion, which is asked of Vault together; set both or neither")
+		return errors.New("a Mount without KVVersion: Vault is asked for both; set both or neither")
 	case o.Mount != "" && !strings.HasPrefix(path, o.Mount+"/"):
 		return fmt.Errorf("the path is not below Mount %q", o.Mount)
 	case o.KVVersion == 2 && !strings.Contains(path, "/"):
@@ -141,11 +141,11 @@ func (o *Options) checkAuth() error {
 		return nil
 	}
 	if v := reflect.ValueOf(o.Auth); v.Kind() == reflect.Pointer && v.IsNil() {
-		return fmt.Errorf("Auth is a nil %T; leave it out or fill it in", o.Auth)
+		return fmt.Errorf("option Auth is a nil %T; leave it out or fill it in", o.Auth)
 	}
 	if c, ok := o.Auth.(interface{ check() error }); ok {
 		if err := c.check(); err != nil {
-			return fmt.Errorf("Auth: %w", err)
+			return fmt.Errorf("option Auth: %w", err)
 		}
 	}
 	return nil

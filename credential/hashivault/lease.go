@@ -2,14 +2,11 @@ package hashivault
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
 )
-
-var errLeaseless = final("the engine gave no secret")
 
 // A lease is a credential that Vault made for us and will revoke: at the end
 // of its term, or with the token that it hangs on.
@@ -21,114 +18,177 @@ type lease struct {
 }
 
 // leased returns the credential of the lease that is held, renewed if that is
-// due, or of a new one. All callers share one renewal and one read. A refusal
-// of the token comes as it is.
-func (c *core) leased(ctx context.Context, conn *conn, tok *token, e *engine, r *credential.Rejection) (*doc, error) {
+// due, or of a new one. All callers share one renewal and one read.
+func (c *core) leased(ctx context.Context, r *credential.Rejection) (*doc, error) {
 	if r != nil {
 		c.drop(r.Value.Secret)
 	}
-	for range 3 {
-		if d := c.held(tok); d != nil {
+	var d *doc
+	for range 2 {
+		if d = c.held(); d != nil {
 			return d, nil
 		}
-		if err := c.leasing.do(ctx, c.session.now, func(ctx context.Context) error { return c.advance(ctx, conn, tok, e, r != nil) }); err != nil {
+		var err error
+		if d, err = c.leasing.do(ctx, c.session.now(), func(ctx context.Context) (*doc, error) {
+			return c.attempt(ctx, func(conn *conn, tok *token) (*doc, error) { return c.advance(ctx, conn, tok, r != nil) })
+		}); err != nil {
 			return nil, err
 		}
-		if d := c.current(tok); d != nil {
+		// It may have been the renewal of the lease that was dropped.
+		if r == nil || !c.has(d, r.Value.Secret) {
 			return d, nil
 		}
 	}
-	return nil, final("the leases that the engine gives are over at once")
+	return d, nil
 }
 
-// drop lets go of the lease whose credential the service rejects. It is left
-// to end by itself: the next one may be from the same account.
+// drop lets go of the lease whose credential the service rejects. The lease
+// ends by itself.
 func (c *core) drop(rejected credential.Secret) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lease == nil {
-		return
-	}
-	for _, field := range []string{c.opts.Field, c.opts.StandbyField} {
-		if text, err := pick(c.lease.doc.fields, field); err == nil && credential.NewSecret(text).Equal(rejected) {
-			c.lease = nil
-			return
-		}
+	if c.lease != nil && c.has(c.lease.doc, rejected) {
+		c.lease = nil
 	}
 }
 
-// held returns the credential of a lease that needs nothing; current one that
-// may be used, though a renewal was due.
-func (c *core) held(tok *token) *doc { return c.usable(tok, false) }
+func (c *core) has(d *doc, secret credential.Secret) bool {
+	for _, field := range []string{c.opts.Field, c.opts.StandbyField} {
+		if text, err := pick(d.fields, field); err == nil && credential.NewSecret(text).Equal(secret) {
+			return true
+		}
+	}
+	return false
+}
 
-func (c *core) current(tok *token) *doc { return c.usable(tok, true) }
-
-func (c *core) usable(tok *token, late bool) *doc {
+// held returns the credential of the lease if neither it nor its token need
+// anything.
+func (c *core) held() *doc {
+	tok := c.session.idle()
 	now := c.session.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := c.lease
-	if l == nil || l.term.over(now) || !late && (l.term.due(now) || !l.tok.is(tok)) {
+	if l == nil || tok == nil || !l.tok.is(tok) || l.term.over(now) || l.term.due(now) {
 		return nil
 	}
-	return l.doc
+	return l.view(tok)
+}
+
+// view is the credential with the times that hold for it: Vault revokes a
+// lease with its token.
+func (l *lease) view(tok *token) *doc {
+	d := *l.doc
+	d.version = l.id
+	for _, t := range []term{l.term, tok.term} {
+		if t.life == 0 {
+			continue
+		}
+		if end := t.end(); d.expires.IsZero() || end.Before(d.expires) {
+			d.expires = end
+		}
+		if due := t.dueAt(); d.refresh.IsZero() || due.Before(d.refresh) {
+			d.refresh = due
+		}
+	}
+	return &d
 }
 
 // advance renews the lease, or reads a new one. It runs alone.
-func (c *core) advance(ctx context.Context, conn *conn, tok *token, e *engine, fresh bool) error {
+func (c *core) advance(ctx context.Context, conn *conn, tok *token, fresh bool) (*doc, error) {
+	e, err := c.locate(ctx, conn, tok)
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	l := c.lease
 	c.mu.Unlock()
 	now := c.session.now()
-	switch {
-	case l == nil || l.term.over(now):
-	case !l.tok.is(tok):
-		// The token that it hangs on has been replaced, and may end before it.
-	case !l.term.due(now):
-		return nil
-	case l.term.renewable:
-		if done, err := c.renewLease(ctx, conn, l); done || err != nil {
-			return err
+	good := l != nil && l.tok.is(tok) && !l.term.over(now)
+	if good && !l.term.due(now) {
+		return l.view(tok), nil
+	}
+	if good && l.term.renewable {
+		if n := c.renewed(ctx, conn, l); n != nil {
+			return n.view(tok), nil
 		}
 	}
 	from := c.session.now()
 	reply, err := conn.do(ctx, c.readCall(e, tok, fresh))
-	if refused(err) == http.StatusNotFound {
-		return c.missing(reply, e)
-	}
-	if err != nil {
-		return c.postpone(l, err)
+	switch status := refused(err); {
+	case status == http.StatusNotFound:
+		c.forget(e)
+		return nil, c.missing(reply, e)
+	case err != nil && good && status != http.StatusForbidden:
+		// It is good for a while yet; the next read tries again.
+		n := *l
+		n.term.pause = c.session.now().Add(retryPause)
+		c.hold(l, &n)
+		return n.view(tok), nil
+	case err != nil:
+		return nil, err
 	}
 	d, err := c.parse(reply, e)
 	if err != nil {
-		return errors.Join(errLeaseless)
+		return nil, err
+	}
+	if reply.LeaseID == "" {
+		return d, nil // not a lease: it is read each time
 	}
 	n := &lease{id: reply.LeaseID, doc: d, tok: tok, term: newTerm(from, reply.LeaseDuration, reply.Renewable)}
-	if reply.LeaseID == "" {
-		// Not a lease: read it each time, and let those who wait have it.
-		n.term = newTerm(from, 1, false)
-		n.term.life = time.Nanosecond
-	}
 	c.hold(l, n)
-	return nil
+	return n.view(tok), nil
 }
 
-// renewLease reports whether the lease was renewed for a good while. An error
-// is a refusal of the token.
-func (c *core) renewLease(ctx context.Context, conn *conn, l *lease) (done bool, err error) {
+// hold puts n in the place of old, unless that was dropped meanwhile. Both
+// times are of the lease, not of KV.
+func (c *core) hold(old, n *lease) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lease == old && !c.closed {
+		c.lease = n
+	}
+}
+
+// renewed returns the lease after a renewal; nil if there was none, or the
+// maximum is so near that another has to be read while this one is good.
+func (c *core) renewed(ctx context.Context, conn *conn, l *lease) *lease {
 	from := c.session.now()
 	reply, err := conn.do(ctx, call{
 		path: "sys/leases/renew", token: l.tok.text.Reveal(), index: l.tok.index,
 		body: map[string]any{"lease_id": l.id, "increment": int64(l.term.full / time.Second)},
 	})
 	if err != nil {
-		return false, nil //nolint:nilerr // whatever it is, a new lease is the next try
+		return nil // whatever it is, another lease is the next try
 	}
 	n := *l
 	n.term = l.term.extended(from, reply.LeaseDuration, reply.Renewable)
 	if !n.term.renewable || n.term.due(c.session.now()) {
-		return false, nil // at its maximum: read another while this one is good
+		return nil
 	}
 	c.hold(l, &n)
-	return true, nil
+	return &n
+}
+
+// close ends the source and revokes what it has.
+func (c *core) close(ctx context.Context) error {
+	c.mu.Lock()
+	l := c.lease
+	c.closed, c.lease, c.last = true, nil, nil
+	c.mu.Unlock()
+	conn, tok := c.session.close()
+	if !c.opts.RevokeOnClose || conn == nil {
+		return nil
+	}
+	var err error
+	switch {
+	case tok != nil && tok.own:
+		err = revoke(ctx, conn, tok)
+	case l != nil:
+		_, err = conn.do(ctx, call{path: "sys/leases/revoke", token: l.tok.text.Reveal(), body: map[string]any{"lease_id": l.id}})
+	}
+	if err != nil {
+		return failed(ctx, "revoke", err, `give the token "update" on sys/leases/revoke, or leave it to end by itself`)
+	}
+	return nil
 }

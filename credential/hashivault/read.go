@@ -42,14 +42,15 @@ type core struct {
 	opts    *Options
 	session *session
 	standby *standby
-	leasing group
+	leasing group[*doc]
 
 	mu      sync.Mutex // guards what follows; never held during I/O
 	engine  *engine
 	lease   *lease
 	last    *doc // for the standby
 	lastErr error
-	lastAt  time.Time // when the read of last began
+	began   time.Time // when the read of last did
+	lastAt  time.Time // and when it ended
 	closed  bool
 }
 
@@ -64,8 +65,8 @@ func (c *core) retrieve(ctx context.Context, r *credential.Rejection) (credentia
 	began := c.session.now()
 	d, err := c.document(ctx, r)
 	c.mu.Lock()
-	if !began.Before(c.lastAt) || c.lastAt.Sub(began) > handoff {
-		c.last, c.lastErr, c.lastAt = d, err, c.session.now()
+	if now := c.session.now(); !c.closed && (!began.Before(c.began) || c.began.After(now)) {
+		c.last, c.lastErr, c.began, c.lastAt = d, err, began, now
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -124,8 +125,28 @@ func pick(fields json.RawMessage, field string) (string, error) {
 	return document.Field(string(fields), field)
 }
 
-// document reads the secret with a token that is alive, logging in again once.
+// document reads the secret, or has it from the lease.
 func (c *core) document(ctx context.Context, r *credential.Rejection) (*doc, error) {
+	leases := false
+	d, err := c.attempt(ctx, func(conn *conn, tok *token) (*doc, error) {
+		e, err := c.locate(ctx, conn, tok)
+		if err != nil {
+			return nil, err
+		}
+		if leases = e.leases; leases {
+			return nil, nil
+		}
+		return c.read(ctx, conn, tok, e, r != nil)
+	})
+	if leases && err == nil {
+		return c.leased(ctx, r)
+	}
+	return d, err
+}
+
+// attempt reads with a token that is alive, and logs in again, once, if Vault
+// refuses it.
+func (c *core) attempt(ctx context.Context, read func(*conn, *token) (*doc, error)) (*doc, error) {
 	var bad *token
 	for {
 		conn, tok, err := c.session.acquire(ctx, bad)
@@ -135,18 +156,16 @@ func (c *core) document(ctx context.Context, r *credential.Rejection) (*doc, err
 		if err != nil {
 			return nil, err
 		}
-		d, err := c.readWith(ctx, conn, tok, r)
-		if refused(err) == http.StatusForbidden {
-			if bad == nil {
-				bad = tok
-				continue
-			}
+		d, err := read(conn, tok)
+		switch {
+		case err == nil:
+			return d, nil
+		case refused(err) != http.StatusForbidden:
+			return nil, failed(ctx, c.op(), err, "check the path, as in: vault kv get "+c.path)
+		case bad != nil:
 			return nil, c.forbidden(ctx)
 		}
-		if err != nil {
-			return nil, failed(ctx, c.op(), err, c.hint(err))
-		}
-		return d, nil
+		bad = tok
 	}
 }
 
@@ -161,38 +180,26 @@ func (c *core) forbidden(ctx context.Context) error {
 	return failed(ctx, c.op(), refusal, fmt.Sprintf(`the token lacks "read" on %q: add to its policy: path %q { capabilities = ["read"] }`, e.path, e.path))
 }
 
-func (c *core) hint(err error) string {
-	switch {
-	case errors.Is(err, credential.ErrNotFound):
-		return "check the path, as in: vault kv get " + c.path
-	case errors.Is(err, errLeaseless):
-		return "look at the engine"
-	}
-	return "look at Vault's log"
-}
-
-// readWith reads the secret with this token. A 403 comes as a refusal.
-func (c *core) readWith(ctx context.Context, conn *conn, tok *token, r *credential.Rejection) (*doc, error) {
-	e, err := c.locate(ctx, conn, tok)
-	if err != nil {
-		return nil, err
-	}
-	if e.leases {
-		return c.leased(ctx, conn, tok, e, r)
-	}
-	reply, err := conn.do(ctx, c.readCall(e, tok, r != nil))
+func (c *core) read(ctx context.Context, conn *conn, tok *token, e *engine, fresh bool) (*doc, error) {
+	reply, err := conn.do(ctx, c.readCall(e, tok, fresh))
 	if refused(err) == http.StatusNotFound {
-		c.mu.Lock()
-		if c.engine == e {
-			c.engine = nil // it may be mounted anew as another version
-		}
-		c.mu.Unlock()
+		c.forget(e)
 		return nil, c.missing(reply, e)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return c.parse(reply, e)
+}
+
+// forget has the engine asked for again: it may be mounted anew, as another
+// version.
+func (c *core) forget(e *engine) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.engine == e {
+		c.engine = nil
+	}
 }
 
 func (c *core) readCall(e *engine, tok *token, fresh bool) call {

@@ -87,7 +87,7 @@ func (t *token) is(o *token) bool { return o != nil && t.serial == o.serial }
 // A session holds the token of a Source and gets the next one.
 type session struct {
 	opts *Options
-	work group
+	work group[struct{}]
 
 	mu     sync.Mutex // guards what follows; never held during I/O
 	conn   *conn
@@ -107,7 +107,7 @@ var (
 	errDeadToken = final("Vault does not accept it: it has expired, was revoked, or is for another server")
 )
 
-const hintDeadToken = "set a new VAULT_TOKEN, run vault login, or set Options.Auth, which logs in again by itself"
+const hintExpired = "set a new VAULT_TOKEN, run vault login, or set Options.Auth, which logs in again by itself"
 
 // acquire returns a way to Vault and a token that is good by all we know. bad
 // is a token that Vault has just refused, or nil: if it is still the current
@@ -129,7 +129,7 @@ func (s *session) acquire(ctx context.Context, bad *token) (*conn, *token, error
 		case tok != nil && tok.is(bad) && tok.text.IsZero():
 			return nil, nil, errForbidden
 		}
-		if err := s.work.do(ctx, s.now, func(ctx context.Context) error { return s.advance(ctx, bad) }); err != nil {
+		if _, err := s.work.do(ctx, now, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.advance(ctx, bad) }); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -182,6 +182,15 @@ func (s *session) current() *token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tok
+}
+
+// idle returns the token if it needs nothing.
+func (s *session) idle() *token {
+	tok, now := s.current(), s.now()
+	if tok == nil || tok.doomed || tok.term.over(now) || tok.term.due(now) {
+		return nil
+	}
+	return tok
 }
 
 // amend replaces old by a changed copy, unless another has replaced it.
@@ -306,14 +315,14 @@ func (s *session) foundToken(ctx context.Context, conn *conn, old *token, dead b
 	tok := &token{text: credential.NewSecret(text)}
 	again := old != nil && old.text.Equal(tok.text)
 	if again && dead {
-		return nil, failed(ctx, "use the token", errDeadToken, hintDeadToken)
+		return nil, failed(ctx, "use the token", errDeadToken, hintExpired)
 	}
 	// Also when it should be over: somebody else may renew it.
 	from := s.now()
 	r, err := conn.do(ctx, call{path: "auth/token/lookup-self", token: text})
 	if refused(err) == http.StatusForbidden {
 		if again {
-			return nil, failed(ctx, "use the token", errDeadToken, hintDeadToken)
+			return nil, failed(ctx, "use the token", errDeadToken, hintExpired)
 		}
 		return tok, nil // dead, or without the default policy: the read will tell
 	}

@@ -96,7 +96,6 @@ func do(client *http.Client, req *http.Request) (answer, error) {
 func carriageFault(op string, err error) error {
 	f := &fault{op: op, transient: true}
 	dns, cert, opErr := (*net.DNSError)(nil), (*tls.CertificateVerificationError)(nil), (*net.OpError)(nil)
-	alert := tls.AlertError(0)
 	switch {
 	case errors.Is(err, errRedirect):
 		f.err, f.transient = errRedirect, false
@@ -107,14 +106,14 @@ func carriageFault(op string, err error) error {
 	case errors.As(err, &cert):
 		f.err, f.transient = errors.New("the server's certificate is not trusted"), false
 		f.hint = "add the authority of an inspecting proxy to the machine's trusted ones, or set Transport"
-	case errors.As(err, &alert):
-		f.err, f.transient = errors.New("the TLS handshake failed"), false
 	case errors.As(err, &dns):
 		f.err, f.hint = errors.New("the host's name cannot be resolved"), "check the network's DNS"
 	case timedOut(err):
 		f.err, f.hint = context.DeadlineExceeded, "check that the address can be reached from here"
 	case errors.As(err, &opErr) && (opErr.Op == "dial" || opErr.Op == "proxyconnect"):
 		f.err, f.hint = errors.New("no connection"), "check that the address can be reached from here"
+	case errors.As(err, &opErr) && opErr.Op == "remote error": // crypto/tls: an alert
+		f.err, f.hint = errors.New("the server ended TLS with an alert"), "it has to speak TLS 1.2 or later"
 	default:
 		f.err = errBroken
 	}

@@ -60,7 +60,7 @@ func newIssuer(t *testing.T, handler http.HandlerFunc) *issuer {
 	t.Helper()
 	i := &issuer{handler: handler}
 	i.srv = httptest.NewUnstartedServer(http.HandlerFunc(i.serve))
-	i.srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	i.srv.Config.ErrorLog = quiet()
 	i.srv.StartTLS()
 	t.Cleanup(i.srv.Close)
 	pool := x509.NewCertPool()
@@ -73,10 +73,16 @@ func newIssuer(t *testing.T, handler http.HandlerFunc) *issuer {
 	return i
 }
 
-// dialing reaches address whatever is dialed.
+// quiet drops what a server logs about clients that go away.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// dialing reaches address in place of auth.openai.com, and all else where it is.
 func dialing(address string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, address)
+	return func(ctx context.Context, network, to string) (net.Conn, error) {
+		if to == "auth.openai.com:443" {
+			to = address
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, to)
 	}
 }
 

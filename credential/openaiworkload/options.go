@@ -80,19 +80,19 @@ func (o *Options) check() error {
 	case o.ServiceAccountID == "":
 		return errors.New("ServiceAccountID is empty: want the id of the service account that the workload is mapped to")
 	case o.From == "" && o.Token == nil:
-		return fmt.Errorf("From and Token are empty: say where the subject token comes from, one of %s", strings.Join(origins(), ", "))
+		return fmt.Errorf("neither From nor Token is set: say where the subject token comes from, one of %s", strings.Join(origins(), ", "))
 	case o.From != "" && o.Token != nil:
-		return errors.New("From and Token exclude each other")
+		return errors.New("both From and Token are set: leave one of them out")
 	case o.From != "" && !slices.Contains(origins(), o.From):
-		return fmt.Errorf("From %q is unknown: want one of %s", o.From, strings.Join(origins(), ", "))
+		return fmt.Errorf("unknown From %q: want one of %s", o.From, strings.Join(origins(), ", "))
 	case o.TokenFile != "" && o.From != "kubernetes" && o.From != "aws":
 		return errors.New(`TokenFile needs From "kubernetes" or "aws"`)
 	case o.From == "kubernetes" && o.TokenFile == "":
-		return errors.New(`From "kubernetes" needs TokenFile: the path of a service account token that is projected for OpenAI's audience`)
+		return errors.New(`"kubernetes" needs TokenFile: the path of a service account token that is projected for OpenAI's audience`)
 	case azure && o.Audience == "":
-		return fmt.Errorf("From %q needs Audience: the Application ID URI of an app registration of yours, for example api://openai", o.From)
+		return fmt.Errorf("%q needs Audience: the Application ID URI of an app registration of yours, for example api://openai", o.From)
 	case o.Audience != "" && !azure && o.From != "gcp":
-		return errors.New(`Audience needs From "azure", "azure-imds" or "gcp"`)
+		return errors.New(`an Audience is for From "azure", "azure-imds" or "gcp"`)
 	case o.ManagedIdentityID != "" && !azure:
 		return errors.New(`ManagedIdentityID needs From "azure" or "azure-imds"`)
 	case o.IDToken && o.Token == nil:

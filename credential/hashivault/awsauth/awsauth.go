@@ -1,0 +1,186 @@
+package awsauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/hashicorp/vault/api"
+
+	"github.com/latchkey-go/latchkey/credential"
+)
+
+const (
+	source       = "hashivault/awsauth"
+	defaultMount = "aws"
+	// globalRegion is the region that the global endpoint of STS is signed for.
+	globalRegion = "us-east-1"
+	// stsBody is the one request that Vault accepts:
+	// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html.
+	stsBody = "Action=GetCallerIdentity&Version=2011-06-15"
+	// serverIDHeader is the header that binds the request to one Vault.
+	serverIDHeader = "X-Vault-AWS-IAM-Server-ID"
+)
+
+// Options configures an [Auth]. The zero value and nil are ready to use.
+type Options struct {
+	// Config has the AWS credentials. Nil is the SDK's default configuration,
+	// loaded at the first login: the environment, the profile, or the role of
+	// the function, task or instance.
+	Config *aws.Config
+	// Region signs for the STS of that region. Empty is the global endpoint,
+	// which Vault asks unless its sts_endpoint and sts_region say otherwise;
+	// these must fit.
+	Region string
+	// ServerID is the iam_server_id_header_value of the method; empty if that
+	// is not set.
+	ServerID string
+	// Mount is where the method is mounted; empty is "aws".
+	Mount string
+}
+
+// An Auth logs in with an AWS identity. It is safe for concurrent use.
+type Auth struct {
+	// Funcs, so that no printer by reflection finds a credential.
+	creds func(context.Context) (aws.Credentials, error)
+	body  func() loginRequest
+}
+
+var _ api.AuthMethod = (*Auth)(nil)
+
+// A loginRequest is what the role and the options decide.
+type loginRequest struct{ role, mount, region, endpoint, serverID string }
+
+var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
+
+// New returns an Auth for the role of Vault's aws method; an empty role is the
+// one named like the AWS role. New does no I/O. It fails if an option cannot be
+// what it is for.
+func New(role string, opts *Options) (*Auth, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	o := *opts
+	r := loginRequest{role: role, mount: strings.Trim(o.Mount, "/"), region: o.Region, serverID: o.ServerID, endpoint: "https://sts.amazonaws.com/"}
+	if r.mount == "" {
+		r.mount = defaultMount
+	}
+	switch {
+	case strings.Contains(r.mount, "..") || strings.ContainsAny(r.mount, "?#"):
+		return nil, fmt.Errorf("hashivault/awsauth: %q cannot be a mount", r.mount)
+	case o.Region != "" && !regionName.MatchString(o.Region):
+		return nil, fmt.Errorf("hashivault/awsauth: %q is not a region; for example eu-central-1", o.Region)
+	case strings.ContainsAny(o.ServerID, "\r\n"):
+		return nil, errors.New("hashivault/awsauth: a ServerID has no line break")
+	case o.Config != nil && o.Config.Credentials == nil:
+		return nil, errors.New("hashivault/awsauth: the Config has no Credentials; leave it out to load the default")
+	case strings.HasPrefix(o.Region, "cn-"):
+		r.endpoint = "https://sts." + o.Region + ".amazonaws.com.cn/"
+	case o.Region != "":
+		r.endpoint = "https://sts." + o.Region + ".amazonaws.com/"
+	default:
+		r.region = globalRegion
+	}
+	return &Auth{creds: provider(o.Config), body: func() loginRequest { return r }}, nil
+}
+
+// provider loads the default configuration once, when it is needed; a failure
+// is not kept.
+func provider(cfg *aws.Config) func(context.Context) (aws.Credentials, error) {
+	var mu sync.Mutex
+	get := func() aws.CredentialsProvider {
+		mu.Lock()
+		defer mu.Unlock()
+		if cfg == nil {
+			return nil
+		}
+		return cfg.Credentials
+	}
+	return func(ctx context.Context) (aws.Credentials, error) {
+		p := get()
+		if p == nil {
+			loaded, err := config.LoadDefaultConfig(ctx)
+			if err != nil {
+				return aws.Credentials{}, err
+			}
+			mu.Lock()
+			if cfg == nil {
+				cfg = &loaded
+			}
+			p = cfg.Credentials
+			mu.Unlock()
+		}
+		return p.Retrieve(ctx)
+	}
+}
+
+// Login implements api.AuthMethod: it signs a request to STS, sends nothing
+// there, and gives it to Vault. The error is a [*credential.SourceError] if
+// there are no AWS credentials, and Vault's otherwise.
+func (a *Auth) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
+	if a == nil || a.creds == nil {
+		return nil, fail(errors.New("the zero Auth has no role"), "make one with New", false)
+	}
+	creds, err := a.creds(ctx)
+	if ctx.Err() != nil {
+		return nil, fail(context.Cause(ctx), "", true)
+	}
+	if err != nil || !creds.HasKeys() {
+		// The SDK's text may quote what a metadata service said.
+		return nil, fail(errors.New("no AWS credentials were found"), "give the function, task or instance a role, or set AWS_PROFILE", true)
+	}
+	r := a.body()
+	data, err := r.signed(ctx, creds, time.Now())
+	if err != nil {
+		return nil, fail(errors.New("the request to STS cannot be signed"), "check the credentials", false)
+	}
+	return client.Logical().WriteWithContext(ctx, "auth/"+r.mount+"/login", data)
+}
+
+func fail(err error, hint string, transient bool) error {
+	return &credential.SourceError{Source: source, Op: "log in", Err: err, Hint: hint, Transient: transient}
+}
+
+// signed is the body of the login:
+// https://developer.hashicorp.com/vault/api-docs/auth/aws#login.
+func (r loginRequest) signed(ctx context.Context, creds aws.Credentials, now time.Time) (map[string]any, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.endpoint, strings.NewReader(stsBody))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	if r.serverID != "" {
+		req.Header.Set(serverIDHeader, r.serverID)
+	}
+	sum := sha256.Sum256([]byte(stsBody))
+	if err := v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), "sts", r.region, now); err != nil {
+		return nil, err
+	}
+	headers, err := json.Marshal(req.Header)
+	if err != nil {
+		return nil, err
+	}
+	encode := base64.StdEncoding.EncodeToString
+	data := map[string]any{
+		"iam_http_request_method": req.Method,
+		"iam_request_url":         encode([]byte(r.endpoint)),
+		"iam_request_body":        encode([]byte(stsBody)),
+		"iam_request_headers":     encode(headers),
+	}
+	if r.role != "" {
+		data["role"] = r.role
+	}
+	return data, nil
+}

@@ -1,0 +1,2 @@
+// Package hashivault is a placeholder until its documentation below.
+package hashivault
