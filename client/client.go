@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/openai/openai-go/v3/option"
@@ -22,7 +21,9 @@ const DefaultBaseURL = "https://api.openai.com/v1/"
 // Config configures a [Client]. The zero Config is ready to use.
 type Config struct {
 	// Source supplies the credential. New puts a Cache around it unless it is
-	// one. Nil is credential.Env("OPENAI_API_KEY").
+	// one. Nil is credential.Env("OPENAI_API_KEY"); with AZURE_OPENAI_ENDPOINT
+	// it is AZURE_OPENAI_API_KEY, and with a BaseURL of Azure's the first of
+	// the two that is set.
 	Source credential.Source
 	// Cache configures that Cache; nil means the defaults. It must be nil if
 	// Source is a Cache. Its Now is also the clock for idle connections.
@@ -30,12 +31,31 @@ type Config struct {
 	// BaseURL is where the API is, for example
 	// "https://RESOURCE.openai.azure.com/openai/v1/". The credential goes to its
 	// origin and nowhere else. Plain http is for loopback addresses only. The
-	// empty string is OPENAI_BASE_URL, or else DefaultBaseURL.
+	// empty string is AZURE_OPENAI_ENDPOINT or OPENAI_BASE_URL, or else
+	// DefaultBaseURL; New fails if both are set and name different servers.
+	//
+	// An Azure resource may be named without a path: that of the v1 API,
+	// openai/v1/, is added, or openai/ with a dated APIVersion.
 	BaseURL string
-	// KeyHeader is the header for a bare API key, for example "api-key" for
-	// Azure OpenAI; see [middleware.AuthOptions]. The empty string means
-	// "Authorization: Bearer".
+	// APIVersion is Azure's api-version. With a date, such as 2024-10-21, each
+	// call goes to the deployment that its model names, in JSON and multipart
+	// bodies alike. "preview" is of the v1 API. The empty string is
+	// OPENAI_API_VERSION if the endpoint is Azure's, or else the v1 API.
+	APIVersion string
+	// Deployment is the Azure deployment of every call with a dated APIVersion,
+	// whatever model it names. It is needed for bodies that cannot be read
+	// twice: without GetBody and longer than [middleware.MaxReplayBody].
+	Deployment string
+	// KeyHeader is the header for a bare API key, for example
+	// "Ocp-Apim-Subscription-Key" for Azure API Management; see
+	// [middleware.AuthOptions]. The empty string means "api-key" if the
+	// endpoint is Azure's, by its name, AZURE_OPENAI_ENDPOINT, APIVersion or
+	// Deployment; else "Authorization: Bearer".
 	KeyHeader string
+	// SubscriptionKey supplies the key of an Azure API Management in front of
+	// the service, which is sent beside the credential in
+	// Ocp-Apim-Subscription-Key. New puts a Cache around it unless it is one.
+	SubscriptionKey credential.Source
 	// Organization and Project are sent as OpenAI-Organization and
 	// OpenAI-Project unless a request has these headers already. The empty
 	// string is OPENAI_ORG_ID or OPENAI_PROJECT_ID, as in the official SDK.
@@ -78,11 +98,11 @@ type Client struct {
 // the base URL is malformed or plain http to another machine, or RootCAs holds
 // no certificate.
 func New(cfg Config) (*Client, error) {
-	base, err := parseBaseURL(first(cfg.BaseURL, os.Getenv("OPENAI_BASE_URL"), DefaultBaseURL))
+	base, az, err := cfg.target()
 	if err != nil {
 		return nil, err
 	}
-	cache, err := cfg.cache()
+	cache, err := cfg.cache(az)
 	if err != nil {
 		return nil, err
 	}
@@ -94,19 +114,19 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := middleware.Auth(cache, base.origin, &middleware.AuthOptions{KeyHeader: cfg.KeyHeader})
+	auth, err := cfg.auth(cache, base, az)
 	if err != nil {
 		return nil, err
 	}
 	account, err := accountHeaders(
-		first(cfg.Organization, os.Getenv("OPENAI_ORG_ID")),
-		first(cfg.Project, os.Getenv("OPENAI_PROJECT_ID")))
+		first(cfg.Organization, az.getenv("OPENAI_ORG_ID")),
+		first(cfg.Project, az.getenv("OPENAI_PROJECT_ID")))
 	if err != nil {
 		return nil, err
 	}
 	// Limit belongs between Replay and Retry, Failover between Retry and account.
 	layers := append([]middleware.Middleware(nil), cfg.Middleware...)
-	layers = append(layers, middleware.Replay(), retry, account, auth, middleware.Log(cfg.Logger, cfg.Log))
+	layers = append(layers, middleware.Replay(), retry, account, az.layer(base), auth, middleware.Log(cfg.Logger, cfg.Log))
 	if !cfg.DisableStreamGuard {
 		layers = append(layers, middleware.StreamGuard())
 	}
@@ -121,8 +141,19 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-func (cfg *Config) cache() (*credential.Cache, error) {
-	if cache, ok := cfg.Source.(*credential.Cache); ok {
+func (cfg *Config) cache(az azure) (*credential.Cache, error) {
+	if cfg.Source != nil {
+		return cfg.cacheOf(cfg.Source)
+	}
+	src, err := az.source()
+	if err != nil {
+		return nil, err
+	}
+	return cfg.cacheOf(src)
+}
+
+func (cfg *Config) cacheOf(src credential.Source) (*credential.Cache, error) {
+	if cache, ok := src.(*credential.Cache); ok {
 		switch {
 		case cache == nil:
 			return nil, errors.New("client: Source is a nil *credential.Cache; make one with credential.NewCache")
@@ -130,10 +161,6 @@ func (cfg *Config) cache() (*credential.Cache, error) {
 			return nil, errors.New("client: Source is a Cache already; set its options where it is made")
 		}
 		return cache, nil
-	}
-	src := cfg.Source
-	if src == nil {
-		src = credential.Env("OPENAI_API_KEY")
 	}
 	cache, err := credential.NewCache(src, cfg.Cache)
 	if err != nil {

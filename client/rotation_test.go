@@ -157,7 +157,7 @@ func TestFiveHundredCallersSurviveFiftyRotationsOverSockets(t *testing.T) {
 
 func TestCallersWaitOutTheGapBetweenRevocationAndPublication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const rotations = 10
+		const rotations = 6
 		service := clienttest.NewService(keyOf(0))
 		r := rehearse(t, scaled(10_000), service, service, "https://api.example.com/v1/")
 		r.round()
@@ -172,7 +172,7 @@ func TestCallersWaitOutTheGapBetweenRevocationAndPublication(t *testing.T) {
 
 func TestCallersSurviveAStoreThatIsDownWhileTheKeyIsRotated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const rotations = 10
+		const rotations = 6
 		service := clienttest.NewService(keyOf(0))
 		r := rehearse(t, scaled(10_000), service, service, "https://api.example.com/v1/")
 		r.round()

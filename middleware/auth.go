@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/wire"
 )
 
 const (
-	authorization = "Authorization"
+	authorization   = "Authorization"
+	subscriptionKey = "Ocp-Apim-Subscription-Key"
 	// maxSends bounds what one attempt costs when new values are refused, too.
 	maxSends = 4
 	// unreplayableWait is how long a call that cannot be sent again waits for
@@ -29,6 +31,11 @@ type AuthOptions struct {
 	// key goes into Authorization as "Bearer KEY", as OpenAI wants it. A
 	// [credential.BearerToken] always goes into Authorization.
 	KeyHeader string
+	// SubscriptionKey, if not nil, is the key of a gateway in front of the
+	// service, Azure API Management, which is sent beside the credential in
+	// Ocp-Apim-Subscription-Key. A 401 of the gateway's own replaces this key
+	// and leaves the credential alone. KeyHeader must be another header.
+	SubscriptionKey *credential.Cache
 }
 
 // Auth returns a layer that puts cache's credential on each request, and on a
@@ -69,8 +76,12 @@ func Auth(cache *credential.Cache, origin string, opts *AuthOptions) (Middleware
 		return nil, err
 	}
 	header := http.CanonicalHeaderKey(opts.KeyHeader)
+	gateway := opts.SubscriptionKey
+	if gateway != nil && header == subscriptionKey {
+		return nil, errors.New("middleware: auth: KeyHeader and SubscriptionKey are for the same header; give one")
+	}
 	return func(next http.RoundTripper) http.RoundTripper {
-		a := &auth{cache: cache, origin: o, keyHeader: header, next: next.RoundTrip}
+		a := &auth{cache: cache, gateway: gateway, origin: o, keyHeader: header, next: next.RoundTrip}
 		if at, ok := next.(attemptTripper); ok {
 			a.nextAttempt = at.roundTripAttempt
 		}
@@ -93,6 +104,7 @@ func checkKeyHeader(name string) error {
 
 type auth struct {
 	cache     *credential.Cache
+	gateway   *credential.Cache // nil if there is none
 	origin    origin
 	keyHeader string
 	// Funcs, so that no printer by reflection walks into what is below.
@@ -103,7 +115,7 @@ type auth struct {
 // An outgoing is all that one send needs, in one allocation.
 type outgoing struct {
 	req     http.Request
-	value   [1]string
+	value   [2]string
 	attempt attempt
 	answer  hiddenBody
 	body    io.ReadCloser
@@ -114,23 +126,38 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	v, err := a.cache.Retrieve(req.Context())
+	c, err := a.credentials(req.Context())
 	if err != nil {
 		closeBody(req)
 		return nil, &credentialError{err}
 	}
 	number, reason := retryFrom(req.Context())
-	resp, err := a.send(req, req.Body, v, number, reason)
+	resp, err := a.send(req, req.Body, c, number, reason)
 	for sends := 1; err == nil && resp.StatusCode == http.StatusUnauthorized; sends++ {
-		next, body, ok := a.replacement(req, resp, v, sends)
+		next, body, ok := a.replacement(req, resp, c, sends)
 		if !ok {
 			break
 		}
 		_ = resp.Body.Close()
-		v = next
-		resp, err = a.send(req, body, v, number, "replay 401")
+		c = next
+		resp, err = a.send(req, body, c, number, "replay 401")
 	}
 	return resp, err
+}
+
+// credentials are what one send carries.
+type credentials struct {
+	value   credential.Value
+	gateway *credential.Value // nil if there is none
+}
+
+func (a *auth) credentials(ctx context.Context) (c credentials, err error) {
+	if c.value, err = a.cache.Retrieve(ctx); err != nil || a.gateway == nil {
+		return c, err
+	}
+	key, err := a.gateway.Retrieve(ctx)
+	c.gateway = &key
+	return c, err
 }
 
 // A credentialError is an error of the cache. Its type tells Retry that nothing
@@ -141,10 +168,15 @@ func (e *credentialError) Unwrap() error { return e.error }
 
 // replacement returns what to send after a 401, and the body for it. It is
 // not ok if the 401 stands.
-func (a *auth) replacement(req *http.Request, resp *http.Response, v credential.Value, sends int) (credential.Value, io.ReadCloser, bool) {
+func (a *auth) replacement(req *http.Request, resp *http.Response, c credentials, sends int) (credentials, io.ReadCloser, bool) {
 	challenge := strings.Join(resp.Header.Values("Www-Authenticate"), ", ")
-	if !curable(challenge, peekError(resp)) {
-		return v, nil, false
+	refusal := peekError(resp)
+	if !curable(challenge, refusal) {
+		return c, nil, false
+	}
+	cache, rejected := a.cache, &c.value
+	if c.gateway != nil && ofGateway(challenge, refusal) {
+		cache, rejected = a.gateway, c.gateway
 	}
 	ctx := req.Context()
 	again := sends < maxSends && (req.GetBody != nil || req.Body == nil || req.Body == http.NoBody)
@@ -153,22 +185,37 @@ func (a *auth) replacement(req *http.Request, resp *http.Response, v credential.
 		ctx, cancel = context.WithTimeout(ctx, unreplayableWait)
 		defer cancel()
 	}
-	next, err := a.cache.Replace(ctx, credential.Rejection{Value: v, StatusCode: resp.StatusCode, Challenge: challenge})
+	next, err := cache.Replace(ctx, credential.Rejection{Value: *rejected, StatusCode: resp.StatusCode, Challenge: challenge})
 	if err != nil || !again {
-		return v, nil, false
+		return c, nil, false
 	}
+	*rejected = next
 	if req.GetBody == nil {
-		return next, req.Body, true
+		return c, req.Body, true
 	}
 	body, err := req.GetBody()
-	return next, body, err == nil
+	return c, body, err == nil
 }
 
-func (a *auth) send(req *http.Request, body io.ReadCloser, v credential.Value, number int, reason string) (*http.Response, error) {
-	o := &outgoing{req: *req, attempt: attempt{value: v, number: number, reason: reason}}
+// ofGateway reports whether a 401 is API Management's own. Azure OpenAI speaks
+// of subscription keys as well, and of the endpoint with them.
+func ofGateway(challenge string, body []byte) bool {
+	if strings.Contains(challenge, "AzureApiManagementKey") {
+		return true
+	}
+	m := strings.ToLower(wire.ParseError(body).Message)
+	return strings.Contains(m, "subscription key") && !strings.Contains(m, "wrong api endpoint")
+}
+
+func (a *auth) send(req *http.Request, body io.ReadCloser, c credentials, number int, reason string) (*http.Response, error) {
+	o := &outgoing{req: *req, attempt: attempt{value: c.value, number: number, reason: reason}}
 	o.req.Body = body
 	o.req.GetBody = nil // or net/http sends again by itself, uncounted
 	o.req.Header = a.header(req.Header, o)
+	if c.gateway != nil {
+		o.value[1] = c.gateway.Secret.Reveal()
+		o.req.Header[subscriptionKey] = o.value[1:2:2]
+	}
 	var resp *http.Response
 	var err error
 	if a.nextAttempt != nil {
@@ -177,9 +224,17 @@ func (a *auth) send(req *http.Request, body io.ReadCloser, v credential.Value, n
 		resp, err = a.next(&o.req)
 	}
 	if err != nil {
-		return nil, redactError(err, v.Secret)
+		err = redactError(err, c.value.Secret)
+		if c.gateway != nil {
+			err = redactError(err, c.gateway.Secret)
+		}
+		return nil, err
 	}
 	resp.Request = req
+	if c.gateway != nil {
+		resp = a.answered(resp, *c.gateway)
+	}
+	v := c.value
 	switch {
 	case resp.StatusCode < 300:
 		a.cache.Accept(v)
@@ -193,6 +248,22 @@ func (a *auth) send(req *http.Request, body io.ReadCloser, v credential.Value, n
 		wrapErrorBody(resp, v.Secret)
 	}
 	return resp, nil
+}
+
+// answered does for the gateway's key what send does for the credential.
+func (a *auth) answered(resp *http.Response, key credential.Value) *http.Response {
+	switch {
+	case resp.StatusCode < 300:
+		a.gateway.Accept(key)
+	case resp.StatusCode < 400:
+		redactHead(resp, key.Secret)
+	default:
+		resp = withoutTrailer(resp)
+		redactHead(resp, key.Secret)
+		inner := wrapErrorBody(resp, key.Secret)
+		resp.Body = &joined{inner, inner} // or the credential would not be looked for
+	}
+	return resp
 }
 
 // header returns a copy of h with no credential but ours. The values are
@@ -230,8 +301,8 @@ func (a *auth) credentialHeader(k string) bool {
 		if strings.EqualFold(k, "X-Api-Key") {
 			return true
 		}
-	case len("Ocp-Apim-Subscription-Key"):
-		if strings.EqualFold(k, "Ocp-Apim-Subscription-Key") {
+	case len(subscriptionKey):
+		if strings.EqualFold(k, subscriptionKey) {
 			return true
 		}
 	}
