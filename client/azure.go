@@ -209,6 +209,9 @@ func (cfg *Config) auth(cache *credential.Cache, base endpoint, az azure) (middl
 				return nil, fmt.Errorf("client: SubscriptionKey: %w", err)
 			}
 		}
+		if gateway == nil {
+			return nil, errors.New("client: SubscriptionKey is a nil *credential.Cache; make one with credential.NewCache")
+		}
 		opts.SubscriptionKey = gateway
 	}
 	return middleware.Auth(cache, base.origin, opts) //nolint:wrapcheck // it says what and where

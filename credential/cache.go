@@ -96,8 +96,8 @@ func (o *CacheOptions) settings() (settings, error) {
 	// A year is as good as forever, and sums of it do not overflow.
 	const year = 365 * 24 * time.Hour
 	s := settings{
-		ttl:     min(year, pick(o.TTL, DefaultTTL)),
-		stale:   min(year, max(0, pick(o.StaleIfError, DefaultStaleIfError))),
+		ttl:     pick(o.TTL, DefaultTTL),
+		stale:   max(0, pick(o.StaleIfError, DefaultStaleIfError)),
 		grace:   min(year, max(0, pick(o.Grace, DefaultGrace))),
 		timeout: min(year, pick(o.Timeout, DefaultTimeout)),
 		now:     o.Now,

@@ -166,7 +166,8 @@ func TestNegativeTTLNeverAges(t *testing.T) {
 func TestHugeOptionsDoNotOverflow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := credentialtest.NewStore(key(1))
-		cache := newCache(t, store, &credential.CacheOptions{
+		src := newChain(t, credential.Standby(credential.Standby(store, store), credential.Standby(store, store)), store, store)
+		cache := newCache(t, src, &credential.CacheOptions{
 			TTL: math.MaxInt64, StaleIfError: math.MaxInt64, Grace: math.MaxInt64, Timeout: math.MaxInt64,
 		})
 		for range 5 {
@@ -182,6 +183,14 @@ func TestHugeOptionsDoNotOverflow(t *testing.T) {
 		}
 		wantReads(t, store, 2)
 		release()
+		pass(time.Minute)
+		v := retrieve(t, cache, 1)
+		store.Rotate(key(2))
+		store.Delay(time.Second)
+		go replace(t, cache, v, 2)
+		synctest.Wait()
+		replace(t, cache, v, 2)
+		wantReads(t, store, 3)
 	})
 }
 

@@ -159,9 +159,9 @@ func (c *Cache) publish(number uint64, e *entry) Value {
 		return cur.val
 	}
 	c.failed = failure{}
-	kind := "rotated"
+	kind, again := "rotated", cur != nil && cur.id == e.id
 	switch {
-	case cur != nil && cur.id == e.id:
+	case again:
 		kind = "loaded"
 		e = e.copyWith(cur.rejected)
 		e.accepted.Store(cur.accepted.Load())
@@ -184,7 +184,7 @@ func (c *Cache) publish(number uint64, e *entry) Value {
 	if kind == "rotated" && e.standby {
 		kind = "promoted"
 	}
-	if kind != "loaded" || !e.rejected { // the rejected value again is no news
+	if !again || !e.rejected { // the rejected value again is no news
 		c.emit(kind, e, nil)
 	}
 	return e.val

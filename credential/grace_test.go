@@ -152,10 +152,12 @@ func TestRejectedValueIsServedWhileThereIsNoOther(t *testing.T) {
 		cache, v := accepted(t, store, nil)
 		_, err := cache.Replace(background, reject(v))
 		wantErr(t, err, credential.ErrRejected)
+		reads := store.Reads()
 		for range 1000 { // past its TTL, too
 			retrieve(t, cache, 1)
 			pass(time.Second)
 		}
+		wantReads(t, store, reads+3) // at the end of each TTL, and not ahead of it
 	})
 }
 
@@ -257,14 +259,13 @@ func TestNewValueThatIsRefusedAtFirstIsTriedAgain(t *testing.T) {
 func TestAcceptHealsARejectedValue(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store, service := credentialtest.NewStore(key(1)), accepting()
-		cache, before := accepted(t, store, nil)
-		_, err := cache.Replace(background, reject(before))
-		wantErr(t, err, credential.ErrRejected)
+		cache := newCache(t, store, nil)
+		before := retrieve(t, cache, 1)
+		replace(t, cache, before, 1) // for one more send
 		after := retrieve(t, cache, 1)
 		cache.Accept(before) // an answer from before the rejection says nothing
-		if _, err = cache.Replace(background, reject(before)); !errors.Is(err, credential.ErrRejected) {
-			t.Error("an old acceptance healed the value")
-		}
+		_, err := cache.Replace(background, reject(after))
+		wantErr(t, err, credential.ErrRejected)
 		service.accept(key(1))
 		if _, err := resend(background, cache, service, after); err != nil {
 			t.Errorf("resend: %v", err)
@@ -274,8 +275,64 @@ func TestAcceptHealsARejectedValue(t *testing.T) {
 		wantReads(t, store, reads)
 		pass(2 * time.Minute)
 		v := retrieve(t, cache, 1)
+		store.Lag(2 * time.Second)
 		store.Rotate(key(2))
-		replace(t, cache, v, 2) // and a true one
+		replace(t, cache, v, 2) // and a true one, with a grace of its own
+	})
+}
+
+func TestHealedValueMayComeBackLater(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := credentialtest.NewStore(key(1))
+		cache := newCache(t, store, &credential.CacheOptions{TTL: time.Minute, Grace: -1})
+		replace(t, cache, retrieve(t, cache, 1), 1)
+		cache.Accept(retrieve(t, cache, 1))
+		for _, n := range []int{2, 1} {
+			store.Rotate(key(n))
+			pass(time.Minute)
+			retrieve(t, cache, n)
+		}
+	})
+}
+
+func TestTrialsOfANewValueAreThree(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := credentialtest.NewStore(key(1))
+		cache, v := accepted(t, store, &credential.CacheOptions{Grace: 30 * time.Second})
+		store.Rotate(key(2))
+		v, start := replace(t, cache, v, 2), time.Now()
+		for _, at := range []time.Duration{400 * time.Millisecond, 2400 * time.Millisecond, 30 * time.Second} {
+			v = replace(t, cache, v, 2)
+			if d := time.Since(start); d != at {
+				t.Errorf("tried again after %v, want %v", d, at)
+			}
+		}
+		_, err := cache.Replace(background, reject(v))
+		wantErr(t, err, credential.ErrRejected)
+	})
+}
+
+func TestWallClockThatIsSetAheadEndsTheGrace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		wall, store := &clock{}, credentialtest.NewStore(key(1))
+		cache, v := accepted(t, store, &credential.CacheOptions{Now: wall.now})
+		time.AfterFunc(time.Second, func() { wall.jump(10 * time.Second) })
+		if d := took(func() {
+			_, err := cache.Replace(background, reject(v))
+			wantErr(t, err, credential.ErrRejected)
+		}); d > 2*time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestUnconfiguredSourceIsNotPolled(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := absent()
+		_, err := newCache(t, store, nil).Replace(background, reject(apiKey(1)))
+		wantErr(t, err, credential.ErrRejected)
+		wantErr(t, err, credential.ErrUnavailable)
+		wantReads(t, store, 1)
 	})
 }
 

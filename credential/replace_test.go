@@ -231,6 +231,55 @@ func TestReplaceNeverJoinsTheRecoveryOfAnotherValue(t *testing.T) {
 	})
 }
 
+func TestReplaceNeverWaitsForTheReadOfAnotherRecovery(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := steps(gives(apiKey(1)), slowly(time.Second, apiKey(2)),
+			slowly(3*time.Second, apiKey(1)), slowly(5*time.Second, apiKey(3)))
+		cache, v1 := refreshing(t, store)
+		var wg sync.WaitGroup
+		wg.Go(func() { replace(t, cache, v1, 3) }) // by then the later recovery's
+		pass(1100 * time.Millisecond)
+		v2 := retrieve(t, cache, 2)
+		if d := took(func() { replace(t, cache, v2, 3) }); d != 5400*time.Millisecond {
+			t.Errorf("took %v", d)
+		}
+		wg.Wait()
+		wantReads(t, store, 4)
+	})
+}
+
+func TestLateRejectionOfAnOldValueJoinsTheRecoveryOfTheNew(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := steps(gives(apiKey(1)), gives(apiKey(2)), slowly(time.Second, apiKey(3)))
+		cache := newCache(t, store, nil)
+		v1 := retrieve(t, cache, 1)
+		v2 := replace(t, cache, v1, 2)
+		go replace(t, cache, v2, 3)
+		synctest.Wait()
+		replace(t, cache, v1, 3)
+		wantReads(t, store, 3)
+	})
+}
+
+func TestStoreThatGoesBackToARejectedValueIsNotTrusted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := credentialtest.NewStore(key(1))
+		cache, v1 := accepted(t, store, nil)
+		store.Rotate(key(2))
+		v2 := replace(t, cache, v1, 2)
+		cache.Accept(v2)
+		_, err := cache.Replace(background, reject(v2))
+		wantErr(t, err, credential.ErrRejected)
+		store.Rotate(key(1))
+		pass(5 * time.Minute)
+		v1 = retrieve(t, cache, 1) // all that there is, but both are refused
+		_, err = cache.Replace(background, reject(v2))
+		wantErr(t, err, credential.ErrRejected)
+		cache.Accept(v1) // until the service takes it
+		replace(t, cache, v2, 1)
+	})
+}
+
 func TestReplaceDuringAnOutageTellsBoth(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := credentialtest.NewStore(key(1))
@@ -272,8 +321,8 @@ func TestAcceptOfAnotherCachesValueChangesNothing(t *testing.T) {
 		v := retrieve(t, cache, 1)
 		cache.Accept(retrieve(t, other, 1))
 		cache.Accept(apiKey(1))
-		// Nothing was accepted, so the grace is the short one.
-		if d := took(func() { replace(t, cache, v, 1) }); d > 2*time.Second {
+		// Nothing was accepted, so it is not a new value that is tried soon.
+		if d := took(func() { replace(t, cache, v, 1) }); d < time.Second {
 			t.Errorf("took %v", d)
 		}
 	})

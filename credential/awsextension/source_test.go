@@ -358,3 +358,19 @@ func TestAPinnedVersionSaysThatItIsPinned(t *testing.T) {
 	_, err = src.Renew(t.Context(), credential.Rejection{Value: v})
 	wantError(t, err, nil, false, "pins version")
 }
+
+func TestTheTokenStaysOnThisMachine(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"127.0.0.1:2773": true, "[::1]:2773": true, "10.0.0.1:2773": false, "[2001:db8::1]:2773": false, "": false,
+	} {
+		if err := awsextension.Dial(address); (err == nil) != ok {
+			t.Errorf("a connection to %q: %v", address, err)
+		}
+	}
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
+	defer stranger.Close()
+	ext := start(t)
+	ext.Fail(awstest.Fault{Status: 302, Header: http.Header{"Location": {stranger.URL}}})
+	_, err := newSource(t, nil).Retrieve(t.Context())
+	wantError(t, err, nil, false, "status 302")
+}

@@ -70,7 +70,7 @@ func (s *Store) SetValue(v credential.Value) {
 // publish is called with s.mu held.
 func (s *Store) publish(v credential.Value) {
 	p := published{value: v}
-	if s.lag > 0 { // without a lag no clock decides: it may differ between two CPUs
+	if s.lag > 0 { // without a lag no clock decides
 		p.at = time.Now().Add(s.lag)
 	}
 	s.values = append(s.values, p)

@@ -51,6 +51,9 @@ func help(dir string) int {
 		for err := error(nil); err == nil; {
 			_, err = fmt.Fprint(os.Stdout, strings.Repeat("sk-CANARY-", 1000))
 		}
+	case "long": // one byte too many, and no end
+		fmt.Print(strings.Repeat("C", 64<<10+1))
+		hang(file("address"))
 	case "stdin":
 		n, err := io.Copy(io.Discard, os.Stdin)
 		fmt.Print("read:", n, err)

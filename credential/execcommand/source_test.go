@@ -118,6 +118,10 @@ func TestAFailureTellsTheExitCodeAndNoOutput(t *testing.T) {
 func TestMoreThan64KiBIsCutOff(t *testing.T) {
 	_, err := newHelper(t, "flood", "").source(t).Retrieve(background)
 	wantFault(t, err, false, "more than 65536 bytes")
+	h := newHelper(t, "", "")
+	h.hang(t, "long")
+	_, err = h.source(t, func(o *execcommand.Options) { o.Timeout = time.Hour }).Retrieve(background)
+	wantFault(t, err, false, "more than 65536 bytes")
 	for size, ok := range map[int]bool{64 << 10: true, 64<<10 + 1: false} {
 		_, err := newHelper(t, "print", strings.Repeat("C", size)).source(t).Retrieve(background)
 		if (err == nil) != ok {
@@ -185,6 +189,11 @@ func TestADaemonThatHoldsTheOutputOpenDoesNoHarm(t *testing.T) {
 	if err != nil || v.Secret.Reveal() != "sk-CANARY-1" {
 		t.Errorf("no key, or another one: %v", err)
 	}
+	conn, err := h.conns.Accept() // it lives, and ends with this
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
 }
 
 func TestStandardInputIsEmpty(t *testing.T) {

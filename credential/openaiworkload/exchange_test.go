@@ -160,7 +160,7 @@ func TestADoneContextIsItsCause(t *testing.T) {
 	for name, when := range map[string]func(cancel func()) openaiworkload.Options{
 		"before": func(cancel func()) openaiworkload.Options { cancel(); return options(nil) },
 		"during the subject token": func(cancel func()) openaiworkload.Options {
-			o := options(nil)
+			o := options(untouched(t))
 			o.Token = func(ctx context.Context) (credential.Secret, error) { cancel(); return token(1)(ctx) }
 			return o
 		},
