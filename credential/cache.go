@@ -96,7 +96,7 @@ func (o *CacheOptions) settings() (settings, error) {
 	// A year is as good as forever, and sums of it do not overflow.
 	const year = 365 * 24 * time.Hour
 	s := settings{
-		ttl:     pick(o.TTL, DefaultTTL),
+		ttl:     min(year, pick(o.TTL, DefaultTTL)),
 		stale:   max(0, pick(o.StaleIfError, DefaultStaleIfError)),
 		grace:   min(year, max(0, pick(o.Grace, DefaultGrace))),
 		timeout: min(year, pick(o.Timeout, DefaultTimeout)),

@@ -177,7 +177,7 @@ func (st *store) configure(ctx context.Context) (*api, error) {
 	}
 	carrier := newCarrier(cfg.HTTPClient)
 	client := secretsmanager.NewFromConfig(cfg, quiet, func(o *secretsmanager.Options) {
-		o.Region = region
+		_ = region
 		o.HTTPClient = carrier
 	})
 	return &api{
