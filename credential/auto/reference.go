@@ -3,6 +3,7 @@ package auto
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,52 +20,81 @@ type reference struct {
 // maxReferences is more than anyone has written by hand.
 const maxReferences = 16
 
-// parseReferences reads the references in text, which white space or commas
-// separate. Its errors quote schemes and names of parameters only: what was
-// pasted may be the key itself.
-func parseReferences(text string) ([]credential.Source, error) {
-	words := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })
-	if len(words) == 0 || len(words) > maxReferences {
-		return nil, fmt.Errorf("want 1 to %d references, there are %d", maxReferences, len(words))
-	}
-	sources := make([]credential.Source, 0, len(words))
-	for i, word := range words {
-		src, err := parseReference(word)
-		if err != nil {
-			return nil, fmt.Errorf("reference %d: %w", i+1, err)
-		}
-		sources = append(sources, src)
-	}
-	return sources, nil
+// split returns the references in text, which white space or commas separate.
+func split(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })
 }
 
-func parseReference(word string) (credential.Source, error) {
+// parseReference returns the source that word names, and its scheme if that is
+// known. Its errors never quote the word: what was pasted may be the key.
+func parseReference(word string, t http.RoundTripper) (*scheme, credential.Source, error) {
 	ref, err := splitReference(word)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, s := range schemes() {
-		if s.name == ref.scheme {
-			for name, values := range ref.query {
-				if !slices.Contains(s.params, name) {
-					return nil, fmt.Errorf("%s: unknown parameter %q%s; known are: %s", s.name, printable(name), nearest(name, s.params), known(s.params))
-				}
-				if len(values) > 1 && name != "arg" {
-					return nil, fmt.Errorf("%s: parameter %s is there twice", s.name, name)
-				}
-			}
-			src, err := s.build(ref)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
-			}
-			return src, nil
+	all := schemes(t)
+	i := slices.IndexFunc(all, func(s scheme) bool { return s.name == ref.scheme })
+	if i < 0 {
+		names := make([]string, len(all))
+		for i, s := range all {
+			names[i] = s.name
+		}
+		return nil, nil, fmt.Errorf("unknown scheme%s; known are: %s", nearest(ref.scheme, names), known(names))
+	}
+	s := &all[i]
+	if err := ref.check(s); err != nil {
+		return s, nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	src, err := s.build(ref)
+	if err != nil {
+		return s, nil, fmt.Errorf("%s: %w", s.name, ref.hide(err))
+	}
+	return s, src, nil
+}
+
+// check looks at the parameters, and for a key where a name belongs.
+func (r reference) check(s *scheme) error {
+	for name, values := range r.query {
+		if !slices.Contains(s.params, name) {
+			return fmt.Errorf("unknown parameter%s; known are: %s", nearest(name, s.params), known(s.params))
+		}
+		if len(values) > 1 && name != "arg" {
+			return fmt.Errorf("parameter %s is there twice", name)
+		}
+		if name != "arg" && (values[0] == "" || isKey(values[0])) {
+			return fmt.Errorf("parameter %s is empty, or looks like a key", name)
 		}
 	}
-	var names []string
-	for _, s := range schemes() {
-		names = append(names, s.name)
+	for part := range strings.SplitSeq(r.host+"/"+r.path, "/") {
+		if isKey(part) {
+			return errors.New("this looks like a key; a reference names a secret and never holds one")
+		}
 	}
-	return nil, fmt.Errorf("unknown scheme %q%s; known are: %s", printable(ref.scheme), nearest(ref.scheme, names), known(names))
+	return nil
+}
+
+// isKey reports whether text looks like one of OpenAI's keys.
+func isKey(text string) bool { return len(text) >= 20 && strings.HasPrefix(text, "sk-") }
+
+// hide keeps what the reference holds out of an error of the source's New.
+func (r reference) hide(err error) error {
+	parts := []string{r.path, r.host}
+	for part := range strings.SplitSeq(r.path, "/") {
+		parts = append(parts, part)
+	}
+	for _, values := range r.query {
+		parts = append(parts, values...)
+	}
+	text := err.Error()
+	for _, part := range parts {
+		if quoted := strings.Trim(fmt.Sprintf("%q", part), `"`); len(part) >= 6 {
+			text = strings.ReplaceAll(strings.ReplaceAll(text, part, "..."), quoted, "...")
+		}
+	}
+	if text == err.Error() {
+		return err
+	}
+	return errors.New(text)
 }
 
 // splitReference also takes what people have on their clipboard: an ARN, the
@@ -74,10 +104,7 @@ func splitReference(word string) (reference, error) {
 		return reference{}, errors.New("an app setting's Key Vault reference that the platform did not resolve; put the secret's URL here, or repair the reference")
 	}
 	if strings.HasPrefix(word, "arn:") {
-		if fields := strings.Split(word, ":"); len(fields) != 7 || fields[2] != "secretsmanager" || fields[5] != "secret" {
-			return reference{}, errors.New("an ARN, but not of a secret in AWS Secrets Manager (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)")
-		}
-		return reference{scheme: "awssecretsmanager", path: word}, nil
+		return arn(word)
 	}
 	scheme, _, ok := strings.Cut(word, "://")
 	if !ok {
@@ -94,7 +121,7 @@ func splitReference(word string) (reference, error) {
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return reference{}, errors.New("malformed parameters")
+		return reference{}, errMalformed
 	}
 	ref := reference{scheme: strings.ToLower(scheme), host: u.Host, path: u.Path, query: query}
 	if ref.scheme == "https" {
@@ -103,18 +130,47 @@ func splitReference(word string) (reference, error) {
 	return ref, nil
 }
 
-// keyVaultURL is the one https URL that names a secret.
-func keyVaultURL(ref reference, word string) (reference, error) {
-	host := strings.ToLower(ref.host)
-	for _, suffix := range [...]string{".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net"} {
-		if strings.HasSuffix(host, suffix) {
-			if len(ref.query) > 0 {
-				return reference{}, errors.New("the URL of a Key Vault secret takes no parameters; use azurekeyvault://VAULT/NAME?field=")
-			}
-			return reference{scheme: "azurekeyvault", path: word}, nil
+// arn is the ARN of a secret. The last three parts that ECS allows are the
+// member of the document, the stage and the version.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
+func arn(word string) (reference, error) {
+	word, params, _ := strings.Cut(word, "?")
+	query, err := url.ParseQuery(params)
+	if err != nil {
+		return reference{}, errMalformed
+	}
+	fields := strings.Split(word, ":")
+	if len(fields) != 7 && len(fields) != 10 || fields[2] != "secretsmanager" || fields[5] != "secret" {
+		return reference{}, errors.New("an ARN, but not of a secret in AWS Secrets Manager (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)")
+	}
+	for i, name := range [...]string{"field", "stage", "version"} {
+		if len(fields) == 10 && fields[7+i] != "" {
+			query.Add(name, fields[7+i])
 		}
 	}
-	return reference{}, errors.New("an https URL, but not of a secret in Azure Key Vault (https://VAULT.vault.azure.net/secrets/NAME)")
+	return reference{scheme: "awssecretsmanager", path: strings.Join(fields[:7], ":"), query: query}, nil
+}
+
+var errMalformed = errors.New("malformed parameters; escape what is special in them, as %26 for &")
+
+// keyVaultURL is the one https URL that names a secret.
+func keyVaultURL(ref reference, word string) (reference, error) {
+	if !vaultHost(strings.ToLower(ref.host)) {
+		return reference{}, errors.New("an https URL, but not of a secret in Azure Key Vault (https://VAULT.vault.azure.net/secrets/NAME)")
+	}
+	name, _, _ := strings.Cut(word[len("https"):], "?")
+	return reference{scheme: "azurekeyvault", path: "https" + name, query: ref.query}, nil
+}
+
+// vaultHost reports whether host is a Key Vault's, in the public cloud, Azure
+// Government or 21Vianet.
+func vaultHost(host string) bool {
+	for _, suffix := range [...]string{".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net"} {
+		if name, ok := strings.CutSuffix(host, suffix); ok && name != "" && !strings.ContainsAny(name, ".:@/") {
+			return true
+		}
+	}
+	return false
 }
 
 func known(names []string) string {
@@ -122,14 +178,6 @@ func known(names []string) string {
 		return "none"
 	}
 	return strings.Join(names, ", ")
-}
-
-// printable keeps what may be a mistyped name, and nothing that may be a key.
-func printable(s string) string {
-	if len(s) > 24 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return "..."
-	}
-	return s
 }
 
 // nearest suggests what was meant, if it is near.

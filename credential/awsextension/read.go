@@ -31,9 +31,6 @@ const (
 	// ready.
 	firstWait = 20 * time.Millisecond
 	maxWait   = 250 * time.Millisecond
-	// absentTries are the tries where nobody listens: in Lambda the extension
-	// may be about to; elsewhere it is not.
-	absentTries = 4
 	tokenHeader = "X-Aws-Parameters-Secrets-Token"
 )
 
@@ -74,10 +71,9 @@ const layer = "add the layer of the AWS Parameters and Secrets Lambda Extension 
 func (r *reader) read(ctx context.Context, q awssecret.Query) (awssecret.Version, error) {
 	a := &attempt{id: r.id, query: q}
 	wait := firstWait
-	for try := 1; ; try++ {
+	for {
 		v, err := r.once(ctx, a)
-		refused := errors.Is(err, syscall.ECONNREFUSED)
-		if !errors.Is(err, errNotReady) && !(refused && onLambda() && try < absentTries) {
+		if !errors.Is(err, errNotReady) {
 			return v, err
 		}
 		timer := time.NewTimer(wait)

@@ -2,6 +2,7 @@ package awssecretsmanager_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -116,6 +117,37 @@ func TestAnInstanceRoleIsUsed(t *testing.T) {
 	asked := instance(t, sm.Identity)
 	if _, err := newSource(t, secretName, nil).Retrieve(t.Context()); err != nil || asked.Load() == 0 {
 		t.Errorf("after %d requests for the role: %v", asked.Load(), err)
+	}
+}
+
+// As in Kubernetes: a token in a file, which the token service exchanges. It has
+// to be asked in some region, and the ARN names one.
+func TestAWebIdentityNeedsNoRegionBesideTheARN(t *testing.T) {
+	sm := onWire(t)
+	sm.Put(secretName, oldKey)
+	id := sm.Identity
+	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>%s</AccessKeyId>`+
+			`<SecretAccessKey>%s</SecretAccessKey><SessionToken>%s</SessionToken><Expiration>%s</Expiration></Credentials>`+
+			`</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
+			id.AccessKeyID, id.SecretAccessKey, id.SessionToken, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	defer sts.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("CANARY"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	setenv(t, map[string]string{"AWS_ENDPOINT_URL_STS": sts.URL, "AWS_WEB_IDENTITY_TOKEN_FILE": token,
+		"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r", "AWS_REGION": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""})
+	src := newSource(t, sm.ARN(secretName), nil)
+	if _, err := src.Retrieve(t.Context()); err != nil {
+		t.Errorf("with a token: %v", err)
+	}
+	sts.Close()
+	_, err := newSource(t, sm.ARN(secretName), nil).Retrieve(t.Context())
+	wantError(t, err, nil, "could not get AWS credentials", "refused")
+	if !transient(err) {
+		t.Errorf("%v: not transient", err)
 	}
 }
 

@@ -1,12 +1,15 @@
 package awssecretsmanager_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
@@ -108,4 +111,42 @@ func TestAnOldResultIsNotHandedOver(t *testing.T) {
 			t.Errorf("the standby gave what was read a minute ago (%v)", err)
 		}
 	})
+}
+
+// slow is a Client whose reads end when the test says so.
+type slow struct {
+	begun chan chan string // the text to answer with
+}
+
+func (s slow) GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
+	answer := make(chan string)
+	s.begun <- answer
+	text := <-answer
+	return &secretsmanager.GetSecretValueOutput{SecretString: &text}, nil
+}
+
+func TestASlowReadDoesNotHandOverWhatIsOlder(t *testing.T) {
+	c := slow{make(chan chan string)}
+	src := newSource(t, secretName, &awssecretsmanager.Options{Client: c, Field: "a", StandbyField: "b"})
+	ended := make(chan error)
+	read := func() (answer chan string) {
+		go func() {
+			_, err := src.Retrieve(t.Context())
+			ended <- err
+		}()
+		return <-c.begun
+	}
+	first, second := read(), read()
+	second <- `{"a":"sk-CANARY-3","b":"sk-CANARY-4"}`
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	first <- `{"a":"sk-CANARY-1","b":"sk-CANARY-2"}`
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	v, err := src.Standby().Retrieve(t.Context())
+	if err != nil || v.Secret.Reveal() != "sk-CANARY-4" {
+		t.Errorf("the standby got what an older read brought (%v)", err)
+	}
 }

@@ -177,7 +177,7 @@ func (st *store) configure(ctx context.Context) (*api, error) {
 	}
 	carrier := newCarrier(cfg.HTTPClient)
 	client := secretsmanager.NewFromConfig(cfg, quiet, func(o *secretsmanager.Options) {
-		_ = region
+		o.Region = region
 		o.HTTPClient = carrier
 	})
 	return &api{

@@ -30,32 +30,35 @@ func (e *refusal) Error() string {
 	return text
 }
 
-// Phrases of the server that tell more than its status; others are dropped.
-// Taken from Vault 1.14.1 and 1.21.0.
-var phrases = []struct{ says, reason string }{
-	{"vault is sealed", "Vault is sealed"},
-	{"not yet initialized", "Vault is not initialized"},
-	{"wrapping token is not valid or does not exist", reasonUnwrapped},
-	{"invalid secret id", "invalid secret id"},
-	{"invalid role or secret id", "invalid role or secret id"},
-	{"invalid role id", "invalid role id"},
-	{"missing client token", "no token was sent"},
-	{"lease not found", "the lease is gone"},
-	{"permission denied", "permission denied"},
-	{"invalid token", "permission denied"},
-	{"invalid username or password", "invalid username or password"},
-	{"user is locked out", "the user is locked out"},
-	{"service account name not authorized", "the service account is not bound to the role"},
-	{"namespace not authorized", "the namespace of the service account is not bound to the role"},
-	{"namespace not found", "there is no such namespace"},
-	{"rate limit quota exceeded", "a rate limit of Vault is used up"},
-}
+const (
+	reasonSealed    = "Vault is sealed"
+	reasonDenied    = "permission denied"
+	reasonUnwrapped = "the wrapping token is used up or has expired"
+)
 
-const reasonUnwrapped = "the wrapping token is used up or has expired"
-
+// newRefusal keeps the status and, if the server says one of the phrases that
+// tell more, what that means. Other words of the server are dropped. Taken from
+// Vault 1.14.1 and 1.21.0.
 func newRefusal(status int, messages []string) *refusal {
 	all := strings.ToLower(strings.Join(messages, "\n"))
-	for _, p := range phrases {
+	for _, p := range [...]struct{ says, reason string }{
+		{"vault is sealed", reasonSealed},
+		{"not yet initialized", "Vault is not initialized"},
+		{"wrapping token is not valid or does not exist", reasonUnwrapped},
+		{"invalid secret id", "invalid secret id"},
+		{"invalid role or secret id", "invalid role or secret id"},
+		{"invalid role id", "invalid role id"},
+		{"missing client token", "no token was sent"},
+		{"lease not found", "the lease is gone"},
+		{"permission denied", reasonDenied},
+		{"invalid token", reasonDenied},
+		{"invalid username or password", "invalid username or password"},
+		{"user is locked out", "the user is locked out"},
+		{"service account name not authorized", "the service account is not bound to the role"},
+		{"namespace not authorized", "the namespace of the service account is not bound to the role"},
+		{"namespace not found", "there is no such namespace"},
+		{"rate limit quota exceeded", "a rate limit of Vault is used up"},
+	} {
 		if strings.Contains(all, p.says) {
 			return &refusal{status, p.reason}
 		}
@@ -81,7 +84,7 @@ func (e *refusal) hint() string {
 	switch {
 	case e.status >= 300 && e.status < 400:
 		return "the token follows no redirect: point the address at the active node or the load balancer, with https"
-	case e.reason == "Vault is sealed":
+	case e.reason == reasonSealed:
 		return "unseal it"
 	case e.status == http.StatusTooManyRequests:
 		return "a standby, or a rate limit: try again later"
@@ -148,6 +151,20 @@ func failed(ctx context.Context, op string, err error, hint string) error {
 var errFinal = errors.New("final")
 
 func final(text string) error { return &plain{text, errFinal} }
+
+func tooLarge() error { return final("the answer is larger than a secret can be") }
+
+func expired() error {
+	return final("Vault does not accept it: it has expired, was revoked, or is for another server")
+}
+
+func closed() error {
+	return &credential.SourceError{Source: sourceName, Op: "retrieve", Err: final("the source is closed"), Hint: "make another one"}
+}
+
+func zero() error {
+	return &credential.SourceError{Source: sourceName, Op: "retrieve", Err: final("the zero Source has no path"), Hint: "make one with New"}
+}
 
 // known reduces what vault/api and net/http return to what is safe to show:
 // their texts hold URLs, and pieces of what the peer sent.

@@ -169,8 +169,6 @@ func checkPath(path string) error {
 	return nil
 }
 
-var errZero = &credential.SourceError{Source: sourceName, Op: "retrieve", Err: errors.New("the zero Source has no path"), Hint: "make one with New"}
-
 // Retrieve reads the secret. It logs in first if there is no token that is
 // valid by the wall clock, renews the token once two thirds of its time have
 // passed, and logs in again, once, if Vault refuses a token that does not
@@ -188,7 +186,7 @@ var errZero = &credential.SourceError{Source: sourceName, Op: "retrieve", Err: e
 func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 	c := s.inner()
 	if c == nil {
-		return credential.Value{}, errZero
+		return credential.Value{}, zero()
 	}
 	return c.retrieve(ctx, nil)
 }
@@ -199,7 +197,7 @@ func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 func (s *Source) Renew(ctx context.Context, r credential.Rejection) (credential.Value, error) {
 	c := s.inner()
 	if c == nil {
-		return credential.Value{}, errZero
+		return credential.Value{}, zero()
 	}
 	return c.retrieve(ctx, &r)
 }

@@ -3,6 +3,7 @@ package hashivault_test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,56 @@ func TestARejectedLeaseIsReplacedOnceForAllCallers(t *testing.T) {
 			}
 		})
 	}
+	wg.Wait()
+	wants(t, src, "sk-CANARY-2")
+	s.wantCounts(map[string]int{creds: 2})
+}
+
+func TestALeaseOfATokenThatWasReplacedIsReplaced(t *testing.T) {
+	s, c, src := leasing(t, &hashivault.Options{})
+	s.do(func() { s.ttl = 60 })
+	s.next("L1", firstKey, 3600)
+	wants(t, src, firstKey)
+	s.do(func() { s.ttl = 10 }) // the token nears its maximum
+	c.pass(41 * time.Second)
+	wants(t, src, firstKey)
+	s.next("L2", "sk-CANARY-2", 3600)
+	c.pass(7 * time.Second)
+	wants(t, src, "sk-CANARY-2")
+	s.wantCounts(map[string]int{login: 2, creds: 2})
+}
+
+func TestARejectionDuringARenewalGetsAnotherLease(t *testing.T) {
+	s, c, src := leasing(t, &hashivault.Options{})
+	v := wants(t, src, firstKey)
+	began, free := make(chan struct{}), make(chan struct{})
+	s.do(func() {
+		s.script = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/v1/"+renewLease {
+				close(began)
+				<-free
+			}
+			return false
+		}
+	})
+	c.pass(41 * time.Second)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = src.Retrieve(context.Background()) })
+	<-began
+	for range 20 {
+		wg.Go(func() {
+			got, err := src.Renew(context.Background(), credential.Rejection{Value: v, StatusCode: 401})
+			if err != nil || got.Secret.Reveal() != "sk-CANARY-2" {
+				t.Errorf("Renew gave the rejected credential, or failed: %v", err)
+			}
+		})
+	}
+	// The renewal that is under way is of the lease that is rejected.
+	s.do(func() { s.fields = map[string]any{"key": "sk-CANARY-2"} })
+	for range 100 {
+		runtime.Gosched()
+	}
+	close(free)
 	wg.Wait()
 	wants(t, src, "sk-CANARY-2")
 	s.wantCounts(map[string]int{creds: 2})

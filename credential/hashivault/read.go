@@ -173,7 +173,7 @@ func (c *core) forbidden(ctx context.Context) error {
 	c.mu.Lock()
 	e := c.engine
 	c.mu.Unlock()
-	refusal := &refusal{http.StatusForbidden, "permission denied"}
+	refusal := &refusal{http.StatusForbidden, reasonDenied}
 	if e == nil {
 		return failed(ctx, c.op(), refusal, fmt.Sprintf(`the token has no right below the mount of %q: give it "read" there in a policy, or check the mount and the namespace`, c.path))
 	}

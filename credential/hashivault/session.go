@@ -100,12 +100,8 @@ func newSession(o *Options) *session { return &session{opts: o} }
 
 func (s *session) now() time.Time { return s.opts.Now().Round(0) }
 
-var (
-	errClosed = &credential.SourceError{Source: sourceName, Op: "retrieve", Err: final("the source is closed"), Hint: "make another one"}
-	// errForbidden says that a refused token is alive: the path is the reason.
-	errForbidden = errors.New("forbidden")
-	errDeadToken = final("Vault does not accept it: it has expired, was revoked, or is for another server")
-)
+// errForbidden says that a refused token is alive: the path is the reason.
+var errForbidden = errors.New("forbidden")
 
 const hintExpired = "set a new VAULT_TOKEN, run vault login, or set Options.Auth, which logs in again by itself"
 
@@ -119,11 +115,11 @@ func (s *session) acquire(ctx context.Context, bad *token) (*conn, *token, error
 			return nil, nil, failed(ctx, "log in", ctx.Err(), "")
 		}
 		s.mu.Lock()
-		conn, tok, closed, now := s.conn, s.tok, s.closed, s.now()
+		conn, tok, ended, now := s.conn, s.tok, s.closed, s.now()
 		s.mu.Unlock()
 		switch {
-		case closed:
-			return nil, nil, errClosed
+		case ended:
+			return nil, nil, closed()
 		case tok != nil && !tok.is(bad) && !tok.doomed && !tok.term.over(now) && !tok.term.due(now):
 			return conn, tok, nil
 		case tok != nil && tok.is(bad) && tok.text.IsZero():
@@ -250,20 +246,20 @@ func (s *session) login(ctx context.Context, conn *conn, old *token, refused boo
 		return err
 	}
 	s.mu.Lock()
-	closed := s.closed
-	if !closed {
+	ended := s.closed
+	if !ended {
 		s.serial++
 		tok.serial = s.serial
 		s.tok = tok
 	}
 	s.mu.Unlock()
-	if !closed {
+	if !ended {
 		return nil
 	}
 	if tok.own && s.opts.RevokeOnClose {
 		_ = revoke(ctx, conn, tok) // nobody is left to tell; it ends by itself
 	}
-	return errClosed
+	return closed()
 }
 
 func (s *session) loggedIn(ctx context.Context, conn *conn) (*token, error) {
@@ -315,14 +311,14 @@ func (s *session) foundToken(ctx context.Context, conn *conn, old *token, dead b
 	tok := &token{text: credential.NewSecret(text)}
 	again := old != nil && old.text.Equal(tok.text)
 	if again && dead {
-		return nil, failed(ctx, "use the token", errDeadToken, hintExpired)
+		return nil, failed(ctx, "use the token", expired(), hintExpired)
 	}
 	// Also when it should be over: somebody else may renew it.
 	from := s.now()
 	r, err := conn.do(ctx, call{path: "auth/token/lookup-self", token: text})
 	if refused(err) == http.StatusForbidden {
 		if again {
-			return nil, failed(ctx, "use the token", errDeadToken, hintExpired)
+			return nil, failed(ctx, "use the token", expired(), hintExpired)
 		}
 		return tok, nil // dead, or without the default policy: the read will tell
 	}

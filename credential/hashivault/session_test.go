@@ -3,6 +3,7 @@ package hashivault_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -51,6 +52,39 @@ func TestATokenIsRenewedOnUseAfterTwoThirdsOfItsTime(t *testing.T) {
 		wants(t, src, firstKey)
 	}
 	s.wantCounts(map[string]int{login: 1, renew: 1, lookup: 0})
+}
+
+func TestALargeAnswerToAWriteIsReadToItsEnd(t *testing.T) {
+	s, c, src := loggedIn(t)
+	wants(t, src, firstKey)
+	s.on(renew, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat(" ", 1<<20)+`{"auth":{"lease_duration":60,"renewable":true}}`)
+	})
+	c.pass(41 * time.Second)
+	wants(t, src, firstKey)
+	c.pass(39 * time.Second)
+	wants(t, src, firstKey)
+	s.wantCounts(map[string]int{renew: 1, login: 1})
+}
+
+func TestALoginCarriesNoOtherToken(t *testing.T) {
+	s := newStub(t)
+	t.Setenv("VAULT_ADDR", s.URL)
+	t.Setenv("VAULT_TOKEN", firstToken)
+	s.do(func() {
+		s.script = func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/login") && r.Header.Get("X-Vault-Token") != "" {
+				refuse(w, 400)
+				return true
+			}
+			return false
+		}
+	})
+	src, err := hashivault.New("secret/openai", &hashivault.Options{Auth: &hashivault.AppRole{RoleID: "r"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, src, firstKey)
 }
 
 func TestAProcessThatSleptLogsInAgain(t *testing.T) {
@@ -145,30 +179,32 @@ func TestATokenThatMayNotLookItselfUpCostsOneLoginPerRead(t *testing.T) {
 	s.wantCounts(map[string]int{login: 2})
 }
 
-func TestACallerLeavesALoginThatHangs(t *testing.T) {
+func TestACallerLeavesALoginThatHangsAndTheLoginGoesOn(t *testing.T) {
 	s, _, src := loggedIn(t)
-	free := make(chan struct{})
-	s.on(login, func(http.ResponseWriter, *http.Request) { <-free })
+	began, free := make(chan struct{}), make(chan struct{})
+	s.do(func() {
+		s.script = func(_ http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/login") {
+				close(began)
+				<-free
+			}
+			return false
+		}
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	left := make(chan error)
 	go func() {
 		_, err := src.Retrieve(ctx)
 		left <- err
 	}()
-	other := make(chan error)
-	go func() {
-		_, err := src.Retrieve(context.Background())
-		other <- err
-	}()
+	<-began
 	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v: not the caller's own error", err)
 	}
-	s.heal()
-	close(free) // those who stay get an error or a value, but not the other's cancellation
-	if err := <-other; errors.Is(err, context.Canceled) {
-		t.Errorf("another caller got %v", err)
-	}
+	close(free)
+	wants(t, src, firstKey) // for it, too
+	s.wantCounts(map[string]int{login: 1})
 }
 
 type panicky struct{}
@@ -324,18 +360,18 @@ func TestTheNamespaceAndTheHeadersOfTheClientAreSent(t *testing.T) {
 	client := s.client()
 	client.SetNamespace("of-the-client")
 	client.AddHeader("X-Extra", "yes")
-	var got, extra string
+	var got, extra, wrap string
 	s.do(func() {
 		s.script = func(_ http.ResponseWriter, r *http.Request) bool {
-			got, extra = r.Header.Get("X-Vault-Namespace"), r.Header.Get("X-Extra")
+			got, extra, wrap = r.Header.Get("X-Vault-Namespace"), r.Header.Get("X-Extra"), r.Header.Get("X-Vault-Wrap-TTL")
 			return false
 		}
 	})
 	t.Setenv("VAULT_WRAP_TTL", "60s") // would have every answer wrapped
 	for option, want := range map[string]string{"": "of-the-client", "team/a": "team/a"} {
 		wants(t, s.source(&hashivault.Options{Client: client, Namespace: option}), firstKey)
-		if strings.Trim(got, "/") != want || extra != "yes" {
-			t.Errorf("namespace %q and header %q were sent, want %q", got, extra, want)
+		if strings.Trim(got, "/") != want || extra != "yes" || wrap != "" {
+			t.Errorf("namespace %q, header %q and wrap time %q were sent, want namespace %q", got, extra, wrap, want)
 		}
 	}
 }

@@ -35,8 +35,6 @@ const (
 	headerCache = "X-Vault-Cache-Control"
 )
 
-var errTooLarge = final("the answer is larger than a secret can be")
-
 // A conn is a way to Vault. It holds no token.
 type conn struct {
 	client  func() *api.Client
@@ -143,7 +141,7 @@ type cappedBody struct {
 
 func (b *cappedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errTooLarge
+		return 0, tooLarge()
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n

@@ -63,14 +63,13 @@ func New(name string, ref Ref, cached bool, read func(context.Context, Query) (V
 	}
 	if ref.StandbyStage != "" {
 		next := primary
-		// It is asked when a key was rejected: what a cache holds is of no use.
-		next.query = Query{Stage: ref.StandbyStage, Fresh: true}
+		next.query = Query{Stage: ref.StandbyStage, Fresh: !cached}
 		next.label = label(name, ref.ID, "", ref.StandbyStage)
 		primary.standby = func() *Source { return &next }
 	}
 	if ref.StandbyField != "" {
 		other := primary
-		other.field, other.role, other.query.Fresh = ref.StandbyField, takesOver, true
+		other.field, other.role = ref.StandbyField, takesOver
 		primary.role = handsOver
 		other.label = label(name, ref.ID, ref.StandbyField, ref.VersionStage)
 		primary.standby = func() *Source { return &other }
@@ -116,11 +115,7 @@ func (s *Source) retrieve(ctx context.Context, q Query) (credential.Value, error
 }
 
 func (s *Source) version(ctx context.Context, q Query) (Version, error) {
-	if q.Fresh {
-		s.link.reject()
-	} else {
-		q.Fresh = s.link.rejected()
-	}
+	q.Fresh = q.Fresh || s.link.rejected()
 	switch s.role {
 	case alone:
 		return s.read(ctx, q)
@@ -140,6 +135,7 @@ func (s *Source) version(ctx context.Context, q Query) (Version, error) {
 func (s *Source) Renew(ctx context.Context, _ credential.Rejection) (credential.Value, error) {
 	q := s.query
 	q.Fresh = true
+	s.link.reject() // also for the standby, which is asked next
 	if q.Pin != "" {
 		return credential.Value{}, &credential.SourceError{Source: s.label, Op: "renew",
 			Err:  fmt.Errorf("the key was rejected, and VersionID pins version %q", q.Pin),

@@ -105,7 +105,17 @@ var bounds = map[string]bound{
 	"credential/azurekeyvault":     {exports: 6, own: []string{"credential", "internal/azurecred", "internal/document"}, modules: azureVaultModules},
 	"credential/execcommand":       {exports: 6, own: []string{"credential"}},
 	"credential/hashivault":        {exports: 6, own: []string{"credential", "internal/document"}, modules: vaultModules},
-	"credential/openaiworkload":    {exports: 6, own: []string{"credential"}},
+	"credential/hashivault/awsauth": {
+		exports: 6,
+		own:     []string{"credential"},
+		modules: slices.Concat(awsModules, vaultModules),
+	},
+	"credential/hashivault/azureauth": {
+		exports: 6,
+		own:     []string{"credential"},
+		modules: slices.Concat(azureIdentityModules, vaultModules),
+	},
+	"credential/openaiworkload": {exports: 6, own: []string{"credential"}},
 	"credential/auto": {
 		exports: 6,
 		own:     slices.Concat([]string{"credential"}, leaves),

@@ -63,8 +63,6 @@ var _ api.AuthMethod = (*Auth)(nil)
 // A loginRequest is what the role and the options decide.
 type loginRequest struct{ role, mount, region, endpoint, serverID string }
 
-var regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`)
-
 // New returns an Auth for the role of Vault's aws method; an empty role is the
 // one named like the AWS role. New does no I/O. It fails if an option cannot be
 // what it is for.
@@ -80,7 +78,7 @@ func New(role string, opts *Options) (*Auth, error) {
 	switch {
 	case strings.Contains(r.mount, "..") || strings.ContainsAny(r.mount, "?#"):
 		return nil, fmt.Errorf("hashivault/awsauth: %q cannot be a mount", r.mount)
-	case o.Region != "" && !regionName.MatchString(o.Region):
+	case o.Region != "" && !isRegion(o.Region):
 		return nil, fmt.Errorf("hashivault/awsauth: %q is not a region; for example eu-central-1", o.Region)
 	case strings.ContainsAny(o.ServerID, "\r\n"):
 		return nil, errors.New("hashivault/awsauth: a ServerID has no line break")
@@ -94,6 +92,12 @@ func New(role string, opts *Options) (*Auth, error) {
 		r.region = globalRegion
 	}
 	return &Auth{creds: provider(o.Config), body: func() loginRequest { return r }}, nil
+}
+
+// isRegion keeps everything else out of the host's name.
+func isRegion(name string) bool {
+	ok, err := regexp.MatchString(`^[a-z]{2,4}(-[a-z]+)+-[0-9]+$`, name)
+	return ok && err == nil
 }
 
 // provider loads the default configuration once, when it is needed; a failure

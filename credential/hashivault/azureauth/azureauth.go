@@ -35,14 +35,17 @@ type Options struct {
 	// Mount is where the method is mounted; empty is "azure".
 	Mount string
 
-	// SubscriptionID, ResourceGroup and one of VMName, VMSSName and ResourceID
-	// tell Vault what the program runs on, for a role that is bound to it.
-	// Vault asks Azure whether it is true.
+	// SubscriptionID is, with the fields below, what the program runs on, for
+	// a role that is bound to it. Vault asks Azure whether it is true.
 	SubscriptionID string
-	ResourceGroup  string
-	VMName         string // a virtual machine
-	VMSSName       string // a scale set
-	ResourceID     string // anything else, for example a function app
+	// ResourceGroup is the resource group.
+	ResourceGroup string
+	// VMName is the name of a virtual machine.
+	VMName string
+	// VMSSName is the name of a scale set.
+	VMSSName string
+	// ResourceID is the id of anything else, for example a function app.
+	ResourceID string
 }
 
 // An Auth logs in with a managed identity. It is safe for concurrent use.
