@@ -196,25 +196,30 @@ func (az *azure) source() (credential.Source, error) {
 }
 
 // auth builds the layer with the credentials.
-func (cfg *Config) auth(cache *credential.Cache, base endpoint, az azure) (middleware.Middleware, error) {
-	opts := &middleware.AuthOptions{KeyHeader: cfg.KeyHeader}
+func (cfg *Config) auth(cache, gateway *credential.Cache, base endpoint, az azure) (middleware.Middleware, error) {
+	opts := &middleware.AuthOptions{KeyHeader: cfg.KeyHeader, SubscriptionKey: gateway}
 	if az.on && opts.KeyHeader == "" {
 		opts.KeyHeader = "api-key"
 	}
-	if cfg.SubscriptionKey != nil {
-		gateway, ok := cfg.SubscriptionKey.(*credential.Cache)
-		if !ok {
-			var err error
-			if gateway, err = credential.NewCache(cfg.SubscriptionKey, cfg.Cache); err != nil {
-				return nil, fmt.Errorf("client: SubscriptionKey: %w", err)
-			}
-		}
-		if gateway == nil {
-			return nil, errors.New("client: SubscriptionKey is a nil *credential.Cache; make one with credential.NewCache")
-		}
-		opts.SubscriptionKey = gateway
-	}
 	return middleware.Auth(cache, base.origin, opts) //nolint:wrapcheck // it says what and where
+}
+
+// gateway returns the cache of the subscription key; nil if there is none.
+func (cfg *Config) gateway() (*credential.Cache, error) {
+	if cfg.SubscriptionKey == nil {
+		return nil, nil
+	}
+	gateway, ok := cfg.SubscriptionKey.(*credential.Cache)
+	if !ok {
+		var err error
+		if gateway, err = credential.NewCache(cfg.SubscriptionKey, cfg.Cache); err != nil {
+			return nil, fmt.Errorf("client: SubscriptionKey: %w", err)
+		}
+	}
+	if gateway == nil {
+		return nil, errors.New("client: SubscriptionKey is a nil *credential.Cache; make one with credential.NewCache")
+	}
+	return gateway, nil
 }
 
 // getenv is os.Getenv for the variables that only OpenAI's own service has.

@@ -90,7 +90,7 @@ func TestPostReturnsTheServicesErrorTyped(t *testing.T) {
 			`client: the service answered 429 Too Many Requests, insufficient_quota, credit_balance_exhausted: "m"`},
 		"azure": {401, `{"error":{"code":"PermissionDenied","message":"Principal does not have access to API/Operation."}}`, []string{"Apim-Request-Id", "apim-1"},
 			client.Error{StatusCode: 401, Code: "PermissionDenied", Message: "Principal does not have access to API/Operation.", RequestID: "apim-1"},
-			`client: the service answered 401 Unauthorized, PermissionDenied (check the credential's source and its permissions) (request apim-1)`},
+			`client: the service answered 401 Unauthorized, PermissionDenied (assign the role Cognitive Services OpenAI User on the resource to the identity; it takes some minutes to come into effect) (request apim-1)`},
 		"apim": {403, `{"statusCode":403,"message":"Quota exceeded"}`, nil,
 			client.Error{StatusCode: 403, Message: "Quota exceeded"}, `client: the service answered 403 Forbidden: "Quota exceeded"`},
 		"string": {400, `{"error":"Unauthorized"}`, nil,

@@ -86,6 +86,7 @@ type Config struct {
 type Client struct {
 	base      endpoint
 	cache     *credential.Cache
+	gateway   *credential.Cache // of the subscription key; nil if there is none
 	transport *transport
 	// organization and project are those of the Config, without the environment's.
 	organization, project string
@@ -114,7 +115,11 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	auth, err := cfg.auth(cache, base, az)
+	gateway, err := cfg.gateway()
+	if err != nil {
+		return nil, err
+	}
+	auth, err := cfg.auth(cache, gateway, base, az)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +139,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		base:         base,
 		cache:        cache,
+		gateway:      gateway,
 		organization: cfg.Organization,
 		project:      cfg.Project,
 		transport:    &transport{next: rt.RoundTrip, closeIdle: carrier.CloseIdleConnections},
@@ -216,6 +222,10 @@ func (c *Client) Warm(ctx context.Context) error {
 	opened := make(chan error, 1)
 	go func() { opened <- c.open(ctx) }()
 	_, err := c.cache.Retrieve(ctx)
+	if c.gateway != nil {
+		_, gatewayErr := c.gateway.Retrieve(ctx)
+		err = errors.Join(err, gatewayErr)
+	}
 	return errors.Join(err, <-opened)
 }
 

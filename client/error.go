@@ -35,8 +35,8 @@ type Error struct {
 	RetryAfter time.Duration
 }
 
-// Error returns the status, the code, the message's first 500 bytes and the
-// request id. The message of a 401 is left out: the services quote a part of
+// Error returns the status, the code, the message's first 500 bytes, the hint
+// and the request id. The message of a 401 is left out: the services quote a part of
 // the key in it.
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -49,11 +49,15 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, ", %s", clip(s))
 		}
 	}
+	hint := e.Hint()
 	switch {
-	case e.StatusCode == http.StatusUnauthorized:
-		b.WriteString(" (check the credential's source and its permissions)")
-	case e.Message != "":
+	case e.StatusCode != http.StatusUnauthorized && e.Message != "":
 		fmt.Fprintf(&b, ": %q", clip(e.Message))
+	case e.StatusCode == http.StatusUnauthorized && hint == "":
+		hint = "check the credential's source and its permissions"
+	}
+	if hint != "" {
+		b.WriteString(" (" + hint + ")")
 	}
 	if e.RequestID != "" {
 		fmt.Fprintf(&b, " (request %s)", clip(e.RequestID))

@@ -46,7 +46,8 @@ func (c *counted) Retrieve(context.Context) (credential.Value, error) {
 }
 
 func clearEnv(t testing.TB) {
-	for _, name := range []string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"} {
+	for _, name := range []string{"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID",
+		"OPENAI_API_VERSION", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"} {
 		t.Setenv(name, "")
 	}
 }

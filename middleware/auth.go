@@ -56,7 +56,7 @@ type AuthOptions struct {
 // own 401. Not curable are a missing permission, a wrong organization, a
 // refused IP address and a key that did not arrive.
 //
-// The body of an answer of status 400 or above is cut at
+// The body of an answer of status 300 or above is cut at
 // [DefaultMaxErrorBody] bytes, and the credential, if the server echoes it
 // there or in a header, is replaced by "[redacted]".
 //
@@ -239,9 +239,6 @@ func (a *auth) send(req *http.Request, body io.ReadCloser, c credentials, number
 	case resp.StatusCode < 300:
 		a.cache.Accept(v)
 		o.hide(resp)
-	case resp.StatusCode < 400:
-		redactHead(resp, v.Secret)
-		o.hide(resp)
 	default:
 		resp = withoutTrailer(resp)
 		redactHead(resp, v.Secret)
@@ -255,8 +252,6 @@ func (a *auth) answered(resp *http.Response, key credential.Value) *http.Respons
 	switch {
 	case resp.StatusCode < 300:
 		a.gateway.Accept(key)
-	case resp.StatusCode < 400:
-		redactHead(resp, key.Secret)
 	default:
 		resp = withoutTrailer(resp)
 		redactHead(resp, key.Secret)

@@ -36,6 +36,7 @@ func curable(challenge string, body []byte) bool {
 		"your ip address",
 		"didn't provide an api key",
 		"missing subscription key",
+		"does not match resource t", // Azure: "Token tenant ... does not match resource tenant"
 	} {
 		if strings.Contains(m, refusal) {
 			return false

@@ -28,14 +28,18 @@ func (p patient) Retrieve(ctx context.Context) (credential.Value, error) {
 	if awsConfigured() {
 		return p.Source.Retrieve(ctx) //nolint:wrapcheck // it names itself
 	}
-	err := errors.New("no AWS credentials are configured, and no instance role answers within " + patience.String())
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	v, err := p.Source.Retrieve(short)
+	if err == nil || short.Err() == nil || ctx.Err() != nil {
+		return v, err //nolint:wrapcheck // it names itself
+	}
+	err = errors.New("no AWS credentials are configured, and no instance role answers within " + patience.String())
 	if !isSet("AWS_REGION") && !isSet("AWS_DEFAULT_REGION") {
 		err = fmt.Errorf("%w: %w", credential.ErrUnavailable, err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, &credential.SourceError{Source: p.String(), Op: "look for an identity", Err: err,
-		Hint: "set AWS_PROFILE and run aws sso login, or give the function, task or instance a role"})
-	defer cancel()
-	return p.Source.Retrieve(ctx) //nolint:wrapcheck // it names itself
+	return credential.Value{}, &credential.SourceError{Source: p.String(), Op: "look for an identity", Err: err,
+		Hint: "set AWS_PROFILE and run aws sso login, or give the function, task or instance a role"}
 }
 
 // awsConfigured reports that something names an AWS identity.

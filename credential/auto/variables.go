@@ -116,7 +116,7 @@ func (s settings) keyInFile() candidate {
 // keyFrom is the source of a variable's key, unless a reference got in there.
 func keyFrom(name string) (credential.Source, error) {
 	text := os.Getenv(name)
-	if strings.Contains(text, "://") || strings.HasPrefix(text, "arn:") {
+	if strings.Contains(text, "://") && text[0] != '@' || strings.HasPrefix(text, "arn:") {
 		return nil, errors.New(name + " holds a reference, not a key; move it to " + variable)
 	}
 	return credential.Env(name), nil

@@ -118,7 +118,7 @@ func checkMount(mount string) error {
 		return nil
 	}
 	if err := checkPath(strings.Trim(mount, "/")); err != nil {
-		return fmt.Errorf("Mount %w", err) //nolint:staticcheck // a field's name
+		return fmt.Errorf("the mount %w", err)
 	}
 	return nil
 }
