@@ -146,7 +146,7 @@ func TestPanickingSourceIsAnErrorWithoutItsText(t *testing.T) {
 		"an error in disguise": {func() { panic(pretender{"CANARY"}) }, "panic with a credential_test.pretender"},
 		"a bad index":          {func() { _ = []int{}[len(name(nil))] }, "index out of range"},
 		"a bad conversion":     {func() { _ = any("CANARY").(int) }, "interface conversion"},
-		"a nil map":            {func() { map[string]int(nil)["CANARY"] = 1 }, "assignment to entry in nil map"},
+		"a nil map":            {func() { noMap()["CANARY"] = 1 }, "assignment to entry in nil map"},
 		"the goroutine's end":  {runtime.Goexit, "ended its goroutine"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,3 +246,5 @@ func TestEachSourceOfAChainHasItsOwnTimeout(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+func noMap() map[string]int { return nil }

@@ -130,10 +130,6 @@ func gives(v credential.Value) func(context.Context) (credential.Value, error) {
 	return func(context.Context) (credential.Value, error) { return v, nil }
 }
 
-func fails(err error) func(context.Context) (credential.Value, error) {
-	return func(context.Context) (credential.Value, error) { return credential.Value{}, err }
-}
-
 // slowly answers after d, deaf to the context.
 func slowly(d time.Duration, v credential.Value) func(context.Context) (credential.Value, error) {
 	return func(context.Context) (credential.Value, error) {

@@ -291,7 +291,7 @@ func TestRenewerWithTheSameValueIsNoSuccess(t *testing.T) {
 // A byValue renewer cannot be compared with ==, at compile time or at run time.
 type byValue struct {
 	renew func() credential.Value
-	extra any
+	_     any
 }
 
 func (b byValue) Retrieve(context.Context) (credential.Value, error) { return apiKey(1), nil }
