@@ -181,7 +181,7 @@ func (c *Cache) Retrieve(ctx context.Context) (Value, error) {
 		now = c.set.now().UnixNano()
 	}
 	// One unsigned comparison: before the floor it wraps to a huge number.
-	if e := c.cur.Load(); e != nil && uint64(now-e.floor) < e.span {
+	if e := c.cur.Load(); e != nil && uint64(now-e.floor) < e.span { //nolint:gosec // wraps, as said
 		return e.val, nil
 	}
 	return c.retrieve(ctx, now)
@@ -196,7 +196,7 @@ func (c *Cache) retrieve(ctx context.Context, now int64) (Value, error) {
 	}
 	c.mu.Lock()
 	e := c.cur.Load()
-	if e != nil && uint64(now-e.floor) < e.span {
+	if e != nil && uint64(now-e.floor) < e.span { //nolint:gosec // wraps, as in Retrieve
 		c.mu.Unlock()
 		return e.val, nil // a read has ended since Retrieve looked
 	}

@@ -29,8 +29,8 @@ const (
 	maxToken = 8 << 10
 	// firstWait doubles to maxWait between tries while the extension is not
 	// ready.
-	firstWait = 20 * time.Millisecond
-	maxWait   = 250 * time.Millisecond
+	firstWait   = 20 * time.Millisecond
+	maxWait     = 250 * time.Millisecond
 	tokenHeader = "X-Aws-Parameters-Secrets-Token"
 )
 
@@ -71,9 +71,15 @@ const layer = "add the layer of the AWS Parameters and Secrets Lambda Extension 
 func (r *reader) read(ctx context.Context, q awssecret.Query) (awssecret.Version, error) {
 	a := &attempt{id: r.id, query: q}
 	wait := firstWait
+	var starting error // which says more than that time is up
 	for {
 		v, err := r.once(ctx, a)
-		if !errors.Is(err, errNotReady) {
+		switch {
+		case errors.Is(err, errNotReady):
+			starting = err
+		case starting != nil && ctx.Err() != nil:
+			return v, starting
+		default:
 			return v, err
 		}
 		timer := time.NewTimer(wait)
@@ -81,7 +87,7 @@ func (r *reader) read(ctx context.Context, q awssecret.Query) (awssecret.Version
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return v, err // which says more than that time is up
+			return v, starting
 		}
 		wait = min(2*wait, maxWait)
 	}

@@ -94,6 +94,7 @@ type caller struct {
 	t      *testing.T
 	client *client.Client
 	mu     sync.Mutex
+	ended  *sync.Cond // a call has ended
 	made   int
 	failed int
 	first  error
@@ -105,7 +106,9 @@ func newCaller(t *testing.T, api *clienttest.Service, src credential.Source, opt
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &caller{t: t, client: c}
+	call := &caller{t: t, client: c}
+	call.ended = sync.NewCond(&call.mu)
+	return call
 }
 
 func (c *caller) call(ctx context.Context) {
@@ -114,6 +117,7 @@ func (c *caller) call(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.made++
+	c.ended.Broadcast()
 	if err != nil {
 		c.failed++
 		if c.first == nil {

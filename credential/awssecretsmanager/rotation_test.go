@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -70,26 +71,23 @@ func (r *rotation) step(ctx context.Context, name string) error {
 // further calls have ended.
 func underLoad(t *testing.T, c *caller, f func(await func(calls int))) {
 	t.Helper()
-	ended, stop := make(chan struct{}), make(chan struct{})
+	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for {
+			for !stop.Load() {
 				c.call(t.Context())
-				select {
-				case ended <- struct{}{}:
-				case <-stop:
-					return
-				}
 			}
 		})
 	}
 	f(func(calls int) {
-		for range calls {
-			<-ended
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for end := c.made + calls; c.made < end; {
+			c.ended.Wait()
 		}
 	})
-	close(stop)
+	stop.Store(true)
 	wg.Wait()
 }
 

@@ -140,7 +140,7 @@ func testCancelled(t *testing.T, cfg Config) {
 	cancel()
 	_, err := retrieve(t, ctx, cfg.New(t, firstSecret).Source)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Retrieve with a cancelled context: %v, want an error wrapping context.Canceled", err)
+		t.Errorf("Retrieve with a canceled context: %v, want an error wrapping context.Canceled", err)
 	}
 	checkFinal(t, err)
 }
