@@ -4,8 +4,8 @@
 //	src, err := auto.New(ctx, nil)
 //	c, err := client.New(client.Config{Source: src})
 //
-// It links the SDKs of all sources, 30 MB of them. A program that runs in one
-// place imports the one package for it instead.
+// It links the SDKs of all sources, which makes a program 6 MB larger. One that
+// runs in one place imports the package for that instead.
 //
 // # References
 //

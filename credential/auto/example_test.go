@@ -39,12 +39,12 @@ func ExampleExplain() {
 
 	r := auto.Explain(context.Background(), &auto.Options{References: "env://NOT_SET env://TEAM_KEY"})
 	for _, a := range r.Attempts[:2] {
-		fmt.Printf("%s: %s. %s\n", a.Source, a.Result, a.Do)
+		fmt.Println(a.Source, "is", a.Result)
 	}
 	fmt.Println(r.Winner, r.Scheme)
 
 	// Output:
-	// env:NOT_SET: unavailable. set it
-	// env:TEAM_KEY: used.
+	// env:NOT_SET is unavailable
+	// env:TEAM_KEY is used
 	// env:TEAM_KEY api key
 }

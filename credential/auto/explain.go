@@ -78,7 +78,7 @@ func Explain(ctx context.Context, opts *Options) *Report {
 	switch {
 	case r.Winner != "":
 		for i := range r.Attempts {
-			if a := &r.Attempts[i]; a.Result == "skipped" && a.Found == "unset" {
+			if a := &r.Attempts[i]; a.Result == "skipped" && (a.Found == "unset" || a.Why == notAsked) {
 				a.Do = "" // nothing is missing
 			}
 		}

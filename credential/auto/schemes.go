@@ -58,7 +58,8 @@ func schemes(t http.RoundTripper) []scheme {
 		{name: "azureidentity", params: []string{"client-id", "scope", "tenant-id"}, sets: identityVariables(),
 			build: func(r reference) (credential.Source, error) { return identity(r, t) }},
 		{name: "openaiworkload", params: []string{"audience", "client-id", "from", "managed-identity", "provider", "service-account", "token-file"},
-			build: func(r reference) (credential.Source, error) { return workload(r, t) }},
+			example: "openaiworkload://?provider=ID&service-account=ID&from=kubernetes&token-file=PATH",
+			build:   func(r reference) (credential.Source, error) { return workload(r, t) }},
 	}
 }
 
@@ -217,6 +218,7 @@ func workload(r reference, t http.RoundTripper) (credential.Source, error) {
 		return nil, err
 	}
 	q := r.query
+	// Its own error would quote what stands there.
 	if from := []string{"kubernetes", "aws", "azure", "azure-imds", "gcp"}; !slices.Contains(from, q.Get("from")) {
 		return nil, errors.New("parameter from: want one of " + strings.Join(from, ", "))
 	}

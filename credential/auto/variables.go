@@ -122,6 +122,8 @@ func keyFrom(name string) (credential.Source, error) {
 	return credential.Env(name), nil
 }
 
+const notAsked = "no reference asks for it"
+
 // stores are the sources that want a reference, and what speaks for each here.
 func stores() []candidate {
 	var rows []candidate
@@ -129,8 +131,8 @@ func stores() []candidate {
 		if s.example == "" {
 			continue
 		}
-		c := candidate{name: s.name, looked: variable + "=" + s.name + "://...", found: foundOf(s.sets), skip: "no reference names a secret"}
-		if c.found != "unset" {
+		c := candidate{name: s.name, looked: variable + "=" + s.name + "://...", found: foundOf(s.sets), skip: notAsked}
+		if c.found != "unset" && c.found != "-" {
 			c.do = "if the key is there: " + variable + "=" + s.example
 		}
 		rows = append(rows, c)

@@ -276,8 +276,11 @@ func newCarrier(configured aws.HTTPClient) *carrier {
 	if !ok {
 		base = awshttp.NewBuildableClient()
 	}
+	transport := base.GetTransport()
+	transport.MaxIdleConnsPerHost = 1 // reads come one at a time
+	transport.IdleConnTimeout = idleFor
 	client := http.Client{
-		Transport:     base.GetTransport(),
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return &carrier{do: client.Do, closeIdle: client.CloseIdleConnections, now: time.Now}

@@ -1,11 +1,13 @@
 // Sizes builds small programs, with and without latchkey, and prints how large
-// they are and what they link.
+// they are and what they link. With -sources it is one program for each source,
+// as the table in the README.
 package main
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -32,27 +34,32 @@ var programs = []program{
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
+	bySource := flag.Bool("sources", false, "one program for each source, as a table in Markdown")
+	flag.Parse()
+	if err := run(ctx, os.Stdout, *bySource); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out io.Writer) error {
+func run(ctx context.Context, out io.Writer, bySource bool) error {
 	tmp, err := os.MkdirTemp("", "sizes")
 	if err != nil {
 		return fmt.Errorf("sizes: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
+	if bySource {
+		return tabulate(ctx, out, tmp)
+	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "program\tMB\tpackages\tother modules\twhat")
 	for _, p := range programs {
-		size, err := build(ctx, p.dir, tmp)
+		size, err := build(ctx, "", testdata+p.dir, filepath.Join(tmp, p.dir))
 		if err != nil {
 			return err
 		}
-		packages, modules, err := links(ctx, p.dir)
+		packages, modules, err := links(ctx, "", testdata+p.dir)
 		if err != nil {
 			return err
 		}
@@ -63,10 +70,10 @@ func run(ctx context.Context, out io.Writer) error {
 
 const testdata = "github.com/latchkey-go/latchkey/internal/bench/cmd/sizes/testdata/"
 
-// build returns the size of the program in bytes, as it would be shipped.
-func build(ctx context.Context, dir, tmp string) (int64, error) {
-	exe := filepath.Join(tmp, dir)
-	if _, err := golang(ctx, "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, testdata+dir); err != nil {
+// build returns the size of the program in bytes, as it would be shipped. The go
+// command runs in dir.
+func build(ctx context.Context, dir, program, exe string) (int64, error) {
+	if _, err := golang(ctx, dir, "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, program); err != nil {
 		return 0, err
 	}
 	info, err := os.Stat(exe)
@@ -78,8 +85,8 @@ func build(ctx context.Context, dir, tmp string) (int64, error) {
 
 // links counts the packages that the program links, and the modules that they
 // come from besides this one and latchkey.
-func links(ctx context.Context, dir string) (packages, modules int, err error) {
-	out, err := golang(ctx, "list", "-deps", "-f", `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}`, testdata+dir)
+func links(ctx context.Context, dir, program string) (packages, modules int, err error) {
+	out, err := golang(ctx, dir, "list", "-deps", "-f", `{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}`, program)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -95,8 +102,9 @@ func links(ctx context.Context, dir string) (packages, modules int, err error) {
 }
 
 // golang runs the go command. Without cgo, so that sizes can be compared.
-func golang(ctx context.Context, args ...string) (string, error) {
+func golang(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own arguments
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 )
 
@@ -9,7 +10,7 @@ import (
 const maxPost = 7_500_000
 
 func TestPostBinaryIsSmall(t *testing.T) {
-	size, err := build(context.Background(), "post", t.TempDir())
+	size, err := build(context.Background(), "", testdata+"post", filepath.Join(t.TempDir(), "post"))
 	if err != nil {
 		t.Fatal(err)
 	}
