@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -212,34 +211,6 @@ func (c *Client) Options() []option.RequestOption {
 		opts = append(opts, option.WithProject(c.project))
 	}
 	return opts
-}
-
-// Warm prepares the first call: it reads the credential, and meanwhile opens
-// a connection with a HEAD request for the origin that carries no credential;
-// any status will do. Call it while a function starts. It returns the errors
-// of both; a call may well succeed after one.
-func (c *Client) Warm(ctx context.Context) error {
-	opened := make(chan error, 1)
-	go func() { opened <- c.open(ctx) }()
-	_, err := c.cache.Retrieve(ctx)
-	if c.gateway != nil {
-		_, gatewayErr := c.gateway.Retrieve(ctx)
-		err = errors.Join(err, gatewayErr)
-	}
-	return errors.Join(err, <-opened)
-}
-
-func (c *Client) open(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, c.base.origin+"/", nil)
-	if err != nil {
-		return fmt.Errorf("client: warm: %w", err)
-	}
-	resp, err := c.dial().RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("client: warm: open a connection to %s: %w", c.base.origin, err)
-	}
-	_ = resp.Body.Close() // of a HEAD: empty
-	return nil
 }
 
 // String names the base URL and the source.

@@ -180,3 +180,38 @@ func TestStringShowsNoSecret(t *testing.T) {
 		t.Error("a nil Client has no text")
 	}
 }
+
+func TestWarmDoesNotWaitForAnAnswerOverHTTP2(t *testing.T) {
+	release := make(chan struct{})
+	var posts atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			<-release
+			return
+		}
+		if r.ProtoMajor == 2 {
+			posts.Add(1)
+		}
+		_, _ = io.WriteString(w, "{}")
+	}))
+	server.EnableHTTP2 = true
+	var opened atomic.Int64
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.StartTLS()
+	defer server.Close()
+	defer close(release)
+	c, err := client.New(client.Config{Source: static(), BaseURL: server.URL, RootCAs: pemOf(server)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Warm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Post(t.Context(), "x", nil, nil); err != nil || posts.Load() != 1 || opened.Load() != 1 {
+		t.Errorf("%v, %d calls over HTTP/2 on %d connections; want one of each", err, posts.Load(), opened.Load())
+	}
+}

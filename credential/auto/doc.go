@@ -15,16 +15,16 @@
 // other account takes its place in silence. What is special in a URL is
 // escaped, as %20 for a space and %2C for a comma.
 //
-//	scheme              names                  parameters
-//	env                 env://NAME             none
-//	file                file:///PATH           none
-//	exec                exec:///PATH           arg
-//	azurekeyvault       azurekeyvault://VAULT/NAME    field, standby, version
-//	awssecretsmanager   awssecretsmanager:///NAME     field, stage, standby-field, standby-stage, version
-//	awsextension        awsextension:///NAME   field, stage, standby-field, standby-stage, version
-//	vault               vault://MOUNT/PATH     auth, field, kv, namespace, role, standby-field, version
-//	azureidentity       azureidentity://       client-id, scope, tenant-id
-//	openaiworkload      openaiworkload://      audience, client-id, from, managed-identity, provider, service-account, token-file
+//	scheme             names                       parameters
+//	env                env://NAME                  none
+//	file               file:///PATH                none
+//	exec               exec:///PATH                arg
+//	azurekeyvault      azurekeyvault://VAULT/NAME  field, standby, version
+//	awssecretsmanager  awssecretsmanager:///NAME   field, stage, standby-field, standby-stage, version
+//	awsextension       awsextension:///NAME        field, stage, standby-field, standby-stage, version
+//	vault              vault://MOUNT/PATH          auth, field, kv, namespace, role, standby-field, version
+//	azureidentity      azureidentity://            client-id, scope, tenant-id
+//	openaiworkload     openaiworkload://           audience, client-id, from, managed-identity, provider, service-account, token-file
 //
 // And, as they come from a console: the ARN of a secret in AWS Secrets Manager,
 // also with ":field:stage:version" behind it as task definitions of Amazon ECS

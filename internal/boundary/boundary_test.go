@@ -118,7 +118,7 @@ var bounds = map[string]bound{
 	"credential/openaiworkload": {exports: 6, own: []string{"credential"}},
 	"credential/auto": {
 		exports: 6,
-		own:     slices.Concat([]string{"credential"}, leaves),
+		own:     slices.Concat([]string{"credential", "internal/awssecret", "internal/azurecred", "internal/document"}, leaves),
 		modules: slices.Concat(awsModules, azureVaultModules, vaultModules),
 	},
 	"credential/rotation":  {exports: 12, own: []string{"credential"}},
