@@ -11,7 +11,8 @@
 //
 //   - credential: what a source is, the chain of sources, and the cache that
 //     reads once, refreshes ahead of time, bridges outages and replaces what a
-//     service has rejected. Its subpackages are the sources, one SDK each.
+//     service has rejected. Its subpackages are the sources, one SDK each, and
+//     credential/auto, which chooses among them by the environment.
 //   - middleware: the layers of the HTTP transport, Auth with its origin check,
 //     Retry, Log and the guard of streams among them.
 //   - client: both put together, for the official SDK, for any other HTTP
