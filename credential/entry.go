@@ -167,6 +167,14 @@ func (d *coolDown) cooling(now int64) bool {
 	return now < d.until && d.until-now <= int64(maxCoolDown+maxCoolDown/5)
 }
 
+// rest is what is left of the cool-down.
+func (d *coolDown) rest(now int64) time.Duration {
+	if !d.cooling(now) {
+		return 0
+	}
+	return time.Duration(d.until - now)
+}
+
 // A tombstone remembers a rejected value.
 type tombstone struct {
 	id identity

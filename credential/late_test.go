@@ -2,8 +2,10 @@ package credential_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
@@ -40,5 +42,24 @@ func TestCallerThatIsOvertakenByAReadStartsNoOther(t *testing.T) {
 		if store.Reads() != 1 {
 			t.Errorf("%d reads, want 1", store.Reads())
 		}
+	})
+}
+
+// A service that refuses a good key for a while leaves a cool-down behind. The
+// key is rotated within it: the call waits, and gets the new one.
+func TestRotationInTheCoolDownOfAFalseAlarmIsPickedUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := credentialtest.NewStore(key(1))
+		cache, v := accepted(t, store, nil)
+		if _, err := cache.Replace(background, reject(v)); !errors.Is(err, credential.ErrRejected) {
+			t.Fatalf("got %v, want ErrRejected: the store has no other key", err)
+		}
+		cache.Accept(retrieve(t, cache, 1))
+		reads := store.Reads()
+		store.Rotate(key(2))
+		if d := took(func() { replace(t, cache, retrieve(t, cache, 1), 2) }); d > 1300*time.Millisecond {
+			t.Errorf("waited %v, want the rest of the cool-down", d)
+		}
+		wantReads(t, store, reads+1)
 	})
 }

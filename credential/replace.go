@@ -68,7 +68,9 @@ func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
 	f, mine := c.recovery, false
 	if f.over(now) || f.grave != grave {
 		f = nil
-		if !grave.cooling(now) {
+		// A value that was accepted again and is refused now may be rotated,
+		// whatever its cool-down says: the call waits for its end.
+		if rest := grave.rest(now); rest == 0 || first && rest <= c.set.grace {
 			f, mine = c.startRecovery(ctx, now, grave, cur, r, first), true
 		}
 	}
@@ -112,13 +114,14 @@ type recovery struct {
 	// is set back would prolong the recovery.
 	left  time.Duration
 	began time.Time
-	trial bool // the rejected value may be offered again
-	fresh bool // another value was accepted before: it may just be too new
+	delay time.Duration // the rest of a cool-down, before the first read
+	trial bool          // the rejected value may be offered again
+	fresh bool          // another value was accepted before: it may just be too new
 }
 
 // startRecovery starts a forced read. c.mu is held.
 func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, cur *entry, r Rejection, first bool) *flight {
-	rec := &recovery{c: c, grave: grave, cur: cur, r: r, first: first, end: now}
+	rec := &recovery{c: c, grave: grave, cur: cur, r: r, first: first, end: now, delay: grave.rest(now)}
 	if !grave.spent {
 		rec.trial = !grave.was && cur != nil
 		rec.fresh = rec.trial && c.trusted
@@ -143,6 +146,7 @@ func (c *Cache) startRecovery(ctx context.Context, now int64, grave *tombstone, 
 }
 
 func (rec *recovery) run(ctx context.Context) (Value, error) {
+	rec.pause(rec.delay)
 	wait, last := rec.nextPoll(), false
 	if rec.fresh {
 		wait, last = rec.trialWait()
