@@ -88,7 +88,7 @@ func TestErrorsAreClassifiedByTheirTypeAndSayWhatToDo(t *testing.T) {
 		{awstest.Fault{Status: 200, Body: `{"SecretString":"` + strings.Repeat("CANARY", 1<<18) + `"}`}, nil, true, []string{"larger than 1048576 bytes"}},
 		{awstest.Fault{Status: 200, Body: `{}`}, nil, false, []string{"neither text nor bytes"}},
 	} {
-		t.Run(fmt.Sprint(c.fault.Type, c.fault.Status, c.says), func(t *testing.T) {
+		t.Run(fmt.Sprint(c.fault.Status, c.says), func(t *testing.T) {
 			sm := onWire(t)
 			sm.Put(secretName, oldKey)
 			sm.Fail(c.fault)
