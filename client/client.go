@@ -187,6 +187,7 @@ func first(values ...string) string {
 // returns another one around the same transport, so a change to one, of its
 // Timeout for example, does not reach the others. Requests to another origin
 // than the base URL's, redirects included, fail with [middleware.ErrOrigin].
+// Turn the retries of an SDK off that you give it to: the Client retries.
 func (c *Client) HTTPClient() *http.Client {
 	return &http.Client{Transport: c.transport}
 }
