@@ -67,13 +67,17 @@ func TestAHugeHeaderIsRefused(t *testing.T) {
 		if tls {
 			server = clienttest.NewTLSServer(key)
 		}
-		server.Inject(clienttest.Fault{HeaderBytes: 10 << 20, Times: -1})
+		// net/http's own limit is 10 MB over HTTP/1; ours is 256 KiB.
+		server.Inject(clienttest.Fault{HeaderBytes: 10 << 20})
+		server.Inject(clienttest.Fault{HeaderBytes: 512 << 10, Times: -1})
 		c, err := client.New(client.Config{Source: static(), BaseURL: server.URL, RootCAs: server.CertPEM})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Post(t.Context(), "chat/completions", chatRequest, nil); err == nil {
-			t.Errorf("TLS %t: a header of 10 MiB was accepted", tls)
+		for range 2 {
+			if _, err := c.Post(t.Context(), "chat/completions", chatRequest, nil); err == nil {
+				t.Errorf("TLS %t: a header above the limit was accepted", tls)
+			}
 		}
 		server.Close()
 	}

@@ -215,3 +215,13 @@ func TestWarmDoesNotWaitForAnAnswerOverHTTP2(t *testing.T) {
 		t.Errorf("%v, %d calls over HTTP/2 on %d connections; want one of each", err, posts.Load(), opened.Load())
 	}
 }
+
+func TestWarmReadsTheSubscriptionKeyAsWell(t *testing.T) {
+	gateway := &counted{v: credential.Value{Secret: credential.NewSecret("sub-CANARY-1")}}
+	c := inMemory(t, client.Config{SubscriptionKey: gateway}, func(req *http.Request) (*http.Response, error) {
+		return answer(req, 200, ""), nil
+	})
+	if err := c.Warm(t.Context()); err != nil || gateway.reads.Load() != 1 {
+		t.Errorf("%v, %d reads of the gateway's key, want 1", err, gateway.reads.Load())
+	}
+}
