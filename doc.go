@@ -39,6 +39,9 @@
 //	P8   A billable request is sent at most 1 + MaxRetries times.
 //	P9   A program links only the SDKs of the sources that it imports.
 //	P10  Time is wall time: a process that was frozen notices.
+//	P11  A call that succeeds through openai-go, go-openai or net/http alone
+//	     succeeds through latchkey with its defaults, with no more sends and no
+//	     longer wait. docs/parity.md lists the exceptions, each with its reason.
 //
 // The README names the tests that hold each of them.
 package latchkey

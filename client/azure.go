@@ -12,7 +12,8 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
-	"github.com/latchkey-go/latchkey/middleware"
+	"github.com/latchkey-go/latchkey/internal/azurename"
+	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
 
 // azure is what differs where the endpoint is Azure's.
@@ -25,65 +26,78 @@ type azure struct {
 }
 
 // target returns the base URL, and what Azure makes of it.
-func (cfg *Config) target() (endpoint, azure, error) {
-	az := azure{deployment: cfg.Deployment}
-	base, err := cfg.rawBase(&az)
+func (p *Endpoint) target() (endpoint, azure, error) {
+	az := azure{deployment: p.Deployment}
+	a, from, err := p.address(&az)
 	if err != nil {
 		return endpoint{}, az, err
 	}
-	e, err := parseBaseURL(base)
-	if err != nil {
-		return endpoint{}, az, err
-	}
-	az.on = az.named || cfg.APIVersion != "" || cfg.Deployment != "" || azureHost(e.origin)
+	e := endpoint{origin: a.Origin, path: a.Path, query: a.Query}
+	az.on = az.named || p.APIVersion != "" || p.Deployment != "" || a.Azure
 	if !az.on {
+		if a.APIVersion != "" { // of a gateway that wants one as well
+			e.query = strings.TrimPrefix(e.query+"&api-version="+url.QueryEscape(a.APIVersion), "&")
+		}
 		return e, az, nil
 	}
-	e, err = az.settle(e, cfg.APIVersion)
+	if az.version = a.APIVersion; from == "" {
+		from = "the base URL"
+	}
+	e, err = az.settle(e, p.APIVersion, from)
 	return e, az, err
 }
 
-// rawBase chooses between the configuration and the variables of two SDKs.
-func (cfg *Config) rawBase(az *azure) (string, error) {
-	ours, theirs := os.Getenv("AZURE_OPENAI_ENDPOINT"), os.Getenv("OPENAI_BASE_URL")
-	base := cfg.BaseURL
+// address chooses between the configuration and the variables of two SDKs, and
+// returns the address and the name of what it was in.
+func (p *Endpoint) address(az *azure) (a azurename.Address, from string, err error) {
+	const endpointVar, baseVar = "AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"
+	ours, theirs := os.Getenv(endpointVar), os.Getenv(baseVar)
 	switch {
-	case base != "":
-	case ours != "" && theirs != "":
-		a, errA := parseBaseURL(ours)
-		b, errB := parseBaseURL(theirs)
-		if errA != nil || errB != nil || !strings.EqualFold(a.origin, b.origin) {
-			return "", errors.New("client: AZURE_OPENAI_ENDPOINT and OPENAI_BASE_URL are both set and name different servers; unset one, or set Config.BaseURL")
-		}
-		base, az.named = theirs, true // it has a path
-	case ours != "":
-		base, az.named = ours, true
-	default:
-		base = first(theirs, DefaultBaseURL)
+	case p.BaseURL != "":
+		a, err = p.parseAddress("BaseURL", p.BaseURL)
+		return a, "BaseURL", err
+	case ours == "" && theirs == "":
+		a, err = p.parseAddress("DefaultBaseURL", DefaultBaseURL)
+		return a, "DefaultBaseURL", err
+	case ours == "":
+		a, err = p.parseAddress(baseVar, theirs)
+		return a, baseVar, err
 	}
-	if strings.HasPrefix(strings.TrimSpace(base), "@Microsoft.KeyVault(") {
-		return "", errors.New("client: base URL: it is an unresolved Key Vault reference: the platform could not read the vault")
+	az.named = true
+	a, err = p.parseAddress(endpointVar, ours)
+	if err != nil || theirs == "" {
+		return a, endpointVar, err
 	}
-	return base, nil
+	b, err := p.parseAddress(baseVar, theirs)
+	switch {
+	case err != nil:
+		return b, baseVar, err
+	case !strings.EqualFold(a.Origin, b.Origin):
+		return b, baseVar, errors.New("client: AZURE_OPENAI_ENDPOINT and OPENAI_BASE_URL are both set and name different servers; unset one, or set Config.BaseURL")
+	}
+	return b, baseVar, nil // it has a path
 }
 
-// azureHost reports whether the endpoint is one of Azure's own names, in the
-// public cloud, Azure Government or 21Vianet.
-func azureHost(origin string) bool {
-	_, host, _ := strings.Cut(strings.ToLower(origin), "://")
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+// parseAddress names in its errors what the address was in. It does not quote
+// what may be a password. What an origin may be is checked once, by
+// middleware.Auth.
+func (p *Endpoint) parseAddress(from, text string) (azurename.Address, error) {
+	if strings.HasPrefix(strings.TrimSpace(text), "@Microsoft.KeyVault(") {
+		return azurename.Address{}, fmt.Errorf("client: %s is an unresolved Key Vault reference: the platform could not read the vault", from)
 	}
-	for _, suffix := range [...]string{
-		".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com",
-		".openai.azure.us", ".cognitiveservices.azure.us", ".services.ai.azure.us",
-		".openai.azure.cn", ".cognitiveservices.azure.cn",
-	} {
-		if strings.HasSuffix(host, suffix) {
-			return true
-		}
+	a, err := azurename.Parse(text)
+	if err != nil {
+		return azurename.Address{}, fmt.Errorf("client: %s: %w", from, err)
 	}
-	return false
+	rest, plain := strings.CutPrefix(a.Origin, "http://")
+	if !plain || !a.Known || p.PlainHTTP { // of other hosts middleware.Auth tells
+		return a, nil
+	}
+	right := endpoint{origin: "https://" + rest, path: a.Path}
+	if a.Azure && a.Path == "/" {
+		right.path = v1Path
+	}
+	return a, fmt.Errorf("client: %s: is plain http, which would show the credential to the network; want %s", from, right.shown())
 }
 
 const v1Path = "/openai/v1/"
@@ -92,10 +106,7 @@ const v1Path = "/openai/v1/"
 // version in the path
 // (https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle);
 // the older one has a dated api-version, and deployments in its paths.
-func (az *azure) settle(e endpoint, asked string) (endpoint, error) {
-	if err := az.fromQuery(&e); err != nil {
-		return e, err
-	}
+func (az *azure) settle(e endpoint, asked, from string) (endpoint, error) {
 	isV1 := strings.HasSuffix(e.path, v1Path)
 	version := first(asked, az.version, os.Getenv("OPENAI_API_VERSION"))
 	kind, err := versionKind(version)
@@ -103,17 +114,21 @@ func (az *azure) settle(e endpoint, asked string) (endpoint, error) {
 	case err != nil:
 		return e, err
 	case isV1 && kind == dated && first(asked, az.version) != "":
-		return e, errors.New("client: the base URL is of the v1 API, and APIVersion is dated; leave one out")
+		return e, fmt.Errorf("client: %s is of the v1 API, and APIVersion is dated; leave one out: want %s, or %s with the APIVersion", from, e.shown(), strings.TrimSuffix(e.shown(), "v1/"))
 	case isV1 && kind == dated:
 		version = "" // the path that was written down counts for more than OPENAI_API_VERSION
 	}
-	az.version, az.dated = version, kind == dated && !isV1
+	// The model inference API of Azure AI Foundry has versions, and no deployments.
+	_, resource := azurename.OfInference(e.host())
+	models := resource && e.path == "/models/"
+	az.version, az.dated = version, kind == dated && !isV1 && !models
 	switch {
-	case isV1:
+	case isV1 || models:
 	case az.dated:
 		e.path = az.underOpenAI(e.path)
 	case strings.Contains(e.path, "/deployments/"):
-		return e, errors.New("client: the base URL names a deployment, which needs an APIVersion or OPENAI_API_VERSION, such as 2024-10-21")
+		before, _, _ := strings.Cut(e.path, "/openai/deployments/")
+		return e, fmt.Errorf("client: %s names a deployment, which needs an APIVersion or OPENAI_API_VERSION, such as 2024-10-21; or want %s, and the deployment as the model", from, e.origin+azurename.Shown(before)+v1Path)
 	case e.path == "/" || az.named || strings.HasSuffix(e.path, "/openai/"):
 		e.path = strings.TrimSuffix(strings.TrimSuffix(e.path, "/"), "/openai") + v1Path
 	}
@@ -124,21 +139,6 @@ func (az *azure) settle(e endpoint, asked string) (endpoint, error) {
 		return e, errors.New("client: Deployment holds a slash or what cannot stand in a path; want the name of the deployment")
 	}
 	return e, nil
-}
-
-// fromQuery takes an api-version out of the base URL's query.
-func (az *azure) fromQuery(e *endpoint) error {
-	if !strings.Contains(e.query, "api-version=") {
-		return nil
-	}
-	q, err := url.ParseQuery(e.query)
-	if err != nil {
-		return errors.New("client: base URL: malformed query")
-	}
-	az.version = q.Get("api-version")
-	q.Del("api-version")
-	e.query = q.Encode()
-	return nil
 }
 
 // underOpenAI returns the path that the dated API begins with. A deployment in
@@ -182,8 +182,8 @@ func versionKind(version string) (kindOfVersion, error) {
 }
 
 // source is where the key is if Config.Source does not say. With
-// AZURE_OPENAI_ENDPOINT a key of OpenAI's, which is often set as well, must
-// not go to Azure.
+// AZURE_OPENAI_ENDPOINT a key for OpenAI, which is often set as well, must not go
+// to Azure.
 func (az *azure) source() (credential.Source, error) {
 	ours, theirs := credential.Env("AZURE_OPENAI_API_KEY"), credential.Env("OPENAI_API_KEY")
 	switch {
@@ -195,34 +195,7 @@ func (az *azure) source() (credential.Source, error) {
 	return theirs, nil
 }
 
-// auth builds the layer with the credentials.
-func (cfg *Config) auth(cache, gateway *credential.Cache, base endpoint, az azure) (middleware.Middleware, error) {
-	opts := &middleware.AuthOptions{KeyHeader: cfg.KeyHeader, SubscriptionKey: gateway}
-	if az.on && opts.KeyHeader == "" {
-		opts.KeyHeader = "api-key"
-	}
-	return middleware.Auth(cache, base.origin, opts) //nolint:wrapcheck // it says what and where
-}
-
-// gateway returns the cache of the subscription key; nil if there is none.
-func (cfg *Config) gateway() (*credential.Cache, error) {
-	if cfg.SubscriptionKey == nil {
-		return nil, nil
-	}
-	gateway, ok := cfg.SubscriptionKey.(*credential.Cache)
-	if !ok {
-		var err error
-		if gateway, err = credential.NewCache(cfg.SubscriptionKey, cfg.Cache); err != nil {
-			return nil, fmt.Errorf("client: SubscriptionKey: %w", err)
-		}
-	}
-	if gateway == nil {
-		return nil, errors.New("client: SubscriptionKey is a nil *credential.Cache; make one with credential.NewCache")
-	}
-	return gateway, nil
-}
-
-// getenv is os.Getenv for the variables that only OpenAI's own service has.
+// getenv is os.Getenv for the variables that mean nothing to Azure.
 func (az *azure) getenv(name string) string {
 	if az.on {
 		return ""
@@ -231,7 +204,7 @@ func (az *azure) getenv(name string) string {
 }
 
 // adviseError adds what to do to an error of the connection to Azure.
-func adviseError(err error) error {
+func adviseError(err error, host string) error {
 	source := (*credential.SourceError)(nil)
 	if errors.As(err, &source) {
 		return err
@@ -241,7 +214,7 @@ func adviseError(err error) error {
 	hint := ""
 	switch {
 	case errors.As(err, &dns):
-		hint = "check the resource's name; with a private endpoint, link the DNS zone privatelink.openai.azure.com to the virtual network"
+		hint = "check the resource's name; with a private endpoint, link the DNS zone " + azurename.Zone(host) + " to the virtual network"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		hint = "the certificate that was shown is out of its time: check the clock here, and proxies on the way"
 	case errors.As(err, &authority):
@@ -251,7 +224,7 @@ func adviseError(err error) error {
 	default:
 		return err
 	}
-	return fmt.Errorf("%w (%s)", err, hint)
+	return wraperr.New(fmt.Sprintf("%v (%s)", err, hint), err)
 }
 
 // Hint tells what to do about a refusal that is known to have one cause, most
@@ -265,10 +238,10 @@ func (e *Error) Hint() string {
 	case says("does not match resource t"):
 		return "the token is of another tenant than the resource: set AZURE_TENANT_ID or log in to the resource's tenant"
 	case e.StatusCode == http.StatusUnauthorized:
-		return hint401(says)
+		return e.hint401(says)
 	case e.StatusCode == http.StatusForbidden && (says("public access is disabled") || says("virtual network/firewall") || says("publicnetworkaccess")):
-		return "the resource takes calls through its private endpoint only: run inside of the virtual network, with the DNS zone privatelink.openai.azure.com " +
-			"linked to it (nslookup has to give a private address), or allow this network. Another key does not help"
+		return "the resource takes calls through its private endpoint only: run inside of the virtual network, with the DNS zone " + azurename.Zone(e.host) +
+			" linked to it (nslookup has to give a private address), or allow this network. Another key does not help"
 	case e.StatusCode == http.StatusForbidden && (says("authenticationtypedisabled") || says("key based authentication is disabled")):
 		return "the resource takes no keys: use a token, with credential/azureidentity as Config.Source"
 	case e.StatusCode == http.StatusNotFound && says("deploymentnotfound"):
@@ -277,12 +250,12 @@ func (e *Error) Hint() string {
 	return ""
 }
 
-func hint401(says func(string) bool) string {
+func (e *Error) hint401(says func(string) bool) string {
 	switch {
 	case says("permissiondenied"), says("principal does not have access"):
 		return "assign the role Cognitive Services OpenAI User on the resource to the identity; it takes some minutes to come into effect"
 	case says("audience is incorrect"):
-		return "the token has expired or is for another scope or tenant: want the scope https://cognitiveservices.azure.com/.default, or that of the resource's cloud"
+		return "the token has expired or is for another scope or tenant: want the scope " + e.scopes()
 	case says("wrong api endpoint"):
 		return "the key is of another resource, or was regenerated: compare the endpoint with the resource of the key"
 	case says("missing subscription key"):
@@ -291,4 +264,15 @@ func hint401(says func(string) bool) string {
 		return "API Management does not know this subscription key, or its subscription is not active for this API"
 	}
 	return ""
+}
+
+// scopes names the scope of the cloud that the endpoint is in.
+func (e *Error) scopes() string {
+	if c, ok := azurename.OfInference(e.host); ok {
+		if c.HasProjects(e.host) {
+			return c.Scope + ", that of " + c.Name + ", or " + c.FoundryScope + " for an address below /api/projects/"
+		}
+		return c.Scope + ", that of " + c.Name
+	}
+	return azurename.DefaultScope + ", or that of the resource's cloud"
 }

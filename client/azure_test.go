@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 	"github.com/latchkey-go/latchkey/middleware"
 )
 
@@ -205,6 +205,9 @@ func bodies(t *testing.T) []sending {
 	long := func() io.Reader {
 		return unread{io.MultiReader(strings.NewReader(`{"model":"gpt","x":"`), strings.NewReader(strings.Repeat("x", middleware.MaxReplayBody)), strings.NewReader(`"}`))}
 	}
+	late := func() io.Reader {
+		return unread{io.MultiReader(strings.NewReader(`{"x":"`), strings.NewReader(strings.Repeat("x", middleware.MaxReplayBody)), strings.NewReader(`","model":"gpt"}`))}
+	}
 	return []sending{
 		{"chat/completions", asJSON, strings.NewReader(`{"messages":[{"model":"no"}],"model":"gpt-4o"}`), "", "deployments/gpt-4o/chat/completions"},
 		{"completions", asJSON, strings.NewReader(`{"model":"a/b"}`), "", "no name of one"},
@@ -222,8 +225,9 @@ func bodies(t *testing.T) []sending {
 		{"images/edits", audioType, unread{bytes.NewReader(audio)}, "", "deployments/whisper/images/edits"},
 		{"images/edits", bareType, bytes.NewReader(bare), "", "names no model"},
 		{"images/edits", "multipart/form-data", bytes.NewReader(audio), "", "malformed"},
-		{"chat/completions", asJSON, long(), "", "set Config.Deployment"},
-		{"chat/completions", asJSON, long(), "mine", "deployments/mine/chat/completions"},
+		{"chat/completions", asJSON, long(), "", "deployments/gpt/chat/completions"},
+		{"chat/completions", asJSON, late(), "", "cannot be read twice to find its model; set Config.Deployment"},
+		{"chat/completions", asJSON, late(), "mine", "deployments/mine/chat/completions"},
 		{"chat/completions", asJSON, strings.NewReader(`{"model":"gpt"}`), "mine", "deployments/mine/chat/completions"},
 		{"deployments/other/chat/completions", asJSON, strings.NewReader(`{"model":"gpt"}`), "", "deployments/other/chat/completions"},
 		{"responses", asJSON, strings.NewReader(`{"model":"gpt"}`), "", "responses"},

@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 	"github.com/latchkey-go/latchkey/middleware"
 )
 
@@ -182,6 +182,31 @@ func TestConnectionErrorsToAzureSayWhatToDo(t *testing.T) {
 		_, err := c.Post(t.Context(), "chat/completions", chatRequest, nil)
 		if err == nil || !strings.Contains(err.Error(), wants) {
 			t.Errorf("got %v, want an error with %q", err, wants)
+		}
+	}
+}
+
+// A hint names the cloud that the endpoint is in.
+func TestHintsNameTheCloudOfTheEndpoint(t *testing.T) {
+	azuretest.ClearEnv(t)
+	const token, private = `{"statusCode":401,"message":"Unauthorized. Access token is missing, invalid, audience is incorrect (x), or have expired."}`, `{"error":{"code":"403","message":"Public access is disabled."}}`
+	for base, want := range map[string][3]string{
+		"https://r.openai.azure.com":                                     {"https://cognitiveservices.azure.com/.default, that of the public cloud", "privatelink.openai.azure.com", "privatelink.openai.azure.com"},
+		"https://r.openai.azure.us":                                      {"https://cognitiveservices.azure.us/.default, that of Azure Government", "privatelink.openai.azure.us", "privatelink.openai.azure.us"},
+		"https://r.cognitiveservices.azure.cn":                           {"https://cognitiveservices.azure.cn/.default, that of 21Vianet", "privatelink.cognitiveservices.azure.cn", "privatelink.cognitiveservices.azure.cn"},
+		"https://gw.example/openai/deployments/d?api-version=2024-10-21": {"or that of the resource's cloud", "privatelink.openai.azure.com", "privatelink.openai.azure.com"},
+	} {
+		for i, answered := range []func(*http.Request) (*http.Response, error){
+			func(req *http.Request) (*http.Response, error) { return answer(req, 401, token), nil },
+			func(req *http.Request) (*http.Response, error) { return answer(req, 403, private), nil },
+			func(*http.Request) (*http.Response, error) {
+				return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+			},
+		} {
+			c := inMemory(t, client.Config{BaseURL: base, Cache: &credential.CacheOptions{Grace: -1}}, answered)
+			if _, err := c.Post(t.Context(), "chat/completions", chatRequest, nil); err == nil || !strings.Contains(err.Error(), want[i]) {
+				t.Errorf("%s: got %v, want %q", base, err, want[i])
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,45 +12,20 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/latchkey-go/latchkey/middleware"
+	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
 
 const maxModel = 256
 
-// layer returns what makes requests into Azure's; nil where nothing is to do.
-func (az azure) layer(base endpoint) middleware.Middleware {
-	if !az.on {
-		return nil
-	}
-	return func(next http.RoundTripper) http.RoundTripper {
-		return &azureLayer{azure: az, base: base, next: next.RoundTrip}
-	}
-}
-
-type azureLayer struct {
+// An azureRewrite makes requests into Azure's.
+type azureRewrite struct {
 	azure
 	base endpoint
-	next func(*http.Request) (*http.Response, error) // a func, so that no printer by reflection walks into it
-}
-
-func (l *azureLayer) RoundTrip(req *http.Request) (*http.Response, error) {
-	out, err := l.rewrite(req)
-	if err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return nil, err
-	}
-	resp, err := l.next(out)
-	if err != nil {
-		return nil, adviseError(err)
-	}
-	return resp, nil
 }
 
 // rewrite returns the request in the form of the dated API. A request that is
 // not below the base URL is left to Auth, which refuses it.
-func (l *azureLayer) rewrite(req *http.Request) (*http.Request, error) {
+func (l *azureRewrite) rewrite(req *http.Request) (*http.Request, error) {
 	if l.version == "" || req.URL == nil {
 		return req, nil
 	}
@@ -74,7 +50,7 @@ func (l *azureLayer) rewrite(req *http.Request) (*http.Request, error) {
 
 // place puts the deployment where the dated API wants it. What these routes
 // are: https://learn.microsoft.com/azure/ai-foundry/openai/reference
-func (l *azureLayer) place(u *url.URL, rest string, req *http.Request) error {
+func (l *azureRewrite) place(u *url.URL, rest string, req *http.Request) error {
 	switch rest {
 	case "chat/completions", "completions", "embeddings", "audio/speech", "images/generations",
 		"audio/transcriptions", "audio/translations", "images/edits":
@@ -87,7 +63,7 @@ func (l *azureLayer) place(u *url.URL, rest string, req *http.Request) error {
 	if name == "" {
 		var err error
 		if name, err = modelOf(req); err != nil {
-			return fmt.Errorf("client: no Azure deployment for %s: %w; set Config.Deployment", rest, err)
+			return wraperr.New(fmt.Sprintf("client: no Azure deployment for %s: %v; set Config.Deployment", rest, err), err)
 		}
 		if strings.Contains(name, "/") || checkPath(url.PathEscape(name)) != nil {
 			return fmt.Errorf("client: no Azure deployment for %s: the model is no name of one; pass the deployment's name as the model, or set Config.Deployment", rest)
@@ -103,7 +79,7 @@ func (l *azureLayer) place(u *url.URL, rest string, req *http.Request) error {
 }
 
 // placeRealtime: a WebSocket has no body, and the deployment is in the query.
-func (l *azureLayer) placeRealtime(u *url.URL) error {
+func (l *azureRewrite) placeRealtime(u *url.URL) error {
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return errors.New("client: realtime: malformed query")
@@ -116,33 +92,75 @@ func (l *azureLayer) placeRealtime(u *url.URL) error {
 	return nil
 }
 
-// modelOf reads the model out of a copy of the body.
+// modelOf reads the model out of a copy of the body. A body that comes slowly
+// is left when the request's context ends.
 func modelOf(req *http.Request) (string, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return "", errors.New("the request has no body to name a model")
 	}
 	if req.GetBody == nil {
-		return "", errors.New("the body cannot be read twice to find its model")
+		return "", errNotTwice
 	}
 	body, err := req.GetBody()
 	if err != nil {
-		return "", errors.New("the body cannot be read twice to find its model")
+		return "", errNotTwice
 	}
-	defer func() { _ = body.Close() }() // a copy
-	mediaType, params, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	name := ""
-	if mediaType == "multipart/form-data" {
-		name, err = formModel(multipart.NewReader(body, params["boundary"]))
+	type result struct {
+		name string
+		err  error
+	}
+	found := make(chan result, 1)
+	read := func() {
+		name, err := modelIn(body, req.Header.Get("Content-Type"))
+		_ = body.Close() // a copy
+		found <- result{name, err}
+	}
+	if req.Context().Done() == nil {
+		read()
 	} else {
-		name, err = jsonModel(json.NewDecoder(body))
+		go read() // it ends with the body, which the caller's layers close
+	}
+	select {
+	case r := <-found:
+		return r.name, r.err
+	case <-req.Context().Done():
+		return "", wraperr.Context(req.Context(), context.Cause(req.Context()))
+	}
+}
+
+var errNotTwice = errors.New("the body cannot be read twice to find its model")
+
+func modelIn(body io.Reader, contentType string) (name string, err error) {
+	r := &failing{r: body}
+	mediaType, params, _ := mime.ParseMediaType(contentType)
+	if mediaType == "multipart/form-data" {
+		name, err = formModel(multipart.NewReader(r, params["boundary"]))
+	} else {
+		name, err = jsonModel(json.NewDecoder(r))
 	}
 	switch {
+	case r.err != nil && err != nil:
+		return "", errNotTwice
 	case err != nil:
 		return "", err
 	case name == "":
 		return "", errors.New("the body names no model")
 	}
 	return name, nil
+}
+
+// A failing reader remembers that it failed.
+type failing struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err //nolint:wrapcheck // io.EOF has to stay bare
 }
 
 var errMalformed = errors.New("the body is malformed, or names no model")

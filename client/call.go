@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"time"
 
+	"github.com/latchkey-go/latchkey/internal/sent"
 	"github.com/latchkey-go/latchkey/internal/wire"
+	"github.com/latchkey-go/latchkey/middleware"
 )
 
 // MaxResponseBody is the size in bytes of the largest answer that
@@ -30,29 +30,26 @@ type Response struct {
 	Header http.Header
 }
 
-// RateLimit holds the x-ratelimit headers. OpenAI and Azure OpenAI send them
-// as advice; a number that was not sent, or is not one, is -1.
-type RateLimit struct {
-	// LimitRequests and RemainingRequests count requests.
-	LimitRequests, RemainingRequests int
-	// LimitTokens and RemainingTokens count tokens.
-	LimitTokens, RemainingTokens int
-	// ResetRequests and ResetTokens are the times until the quota is full
-	// again; zero if not sent.
-	ResetRequests, ResetTokens time.Duration
+// RateLimit is what an answer says of the service's limits.
+type RateLimit = middleware.RateLimit
+
+// Post is [Client.Do] with POST.
+func (c *Client) Post(ctx context.Context, path string, in, out any) (*Response, error) {
+	return c.Do(ctx, http.MethodPost, path, in, out)
 }
 
-// Post sends in as JSON to path, relative to the base URL, and decodes the
+// Do sends in as JSON to path, relative to the base URL, and decodes the
 // answer into out. A nil in sends no body; a nil out discards the answer; a
-// json.RawMessage passes as it is, either way.
+// json.RawMessage passes as it is, either way. An empty method is GET.
 //
 // An answer with a status other than 2xx is an [*Error]. Other errors come
 // from encoding in, from the credential (see package credential), from the
 // network (see http.Client.Do), from ctx, or from an answer that is no JSON or
 // larger than [MaxResponseBody]; they never hold a body. The Response is not
 // nil if an answer arrived.
-func (c *Client) Post(ctx context.Context, path string, in, out any) (*Response, error) {
-	resp, err := c.send(ctx, path, in, "application/json")
+func (c *Client) Do(ctx context.Context, method, path string, in, out any) (*Response, error) {
+	ctx, secrets := sent.With(ctx)
+	resp, err := c.send(ctx, method, path, in, "application/json")
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +58,18 @@ func (c *Client) Post(ctx context.Context, path string, in, out any) (*Response,
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return res, newError(resp)
 	}
-	return res, decode(resp, out)
+	return res, decode(resp, out, secrets)
 }
 
-func (c *Client) send(ctx context.Context, path string, in any, accept string) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, path string, in any, accept string) (*http.Response, error) {
+	if c.transport == nil {
+		return nil, errZeroClient
+	}
 	target, err := c.base.join(path)
 	if err != nil {
 		return nil, err
 	}
+	header := http.Header{"Accept": {accept}, "User-Agent": {"latchkey"}}
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -76,20 +77,17 @@ func (c *Client) send(ctx context.Context, path string, in any, accept string) (
 			return nil, fmt.Errorf("client: encode the request: %w", err)
 		}
 		body = bytes.NewReader(data)
+		header["Content-Type"] = []string{"application/json"}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, body)
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	req.Header = http.Header{
-		"Accept":       {accept},
-		"Content-Type": {"application/json"},
-		"User-Agent":   {"latchkey"},
-	}
+	req.Header = header
 	return c.HTTPClient().Do(req) //nolint:wrapcheck // a *url.Error says it all
 }
 
-func decode(resp *http.Response, out any) error {
+func decode(resp *http.Response, out any, secrets *sent.Credentials) error {
 	body := &limited{r: resp.Body, left: MaxResponseBody}
 	if out == nil {
 		if _, err := io.Copy(io.Discard, body); err != nil {
@@ -101,8 +99,11 @@ func decode(resp *http.Response, out any) error {
 	if err != nil {
 		return fmt.Errorf("client: read the answer: %w", err)
 	}
+	if e := onlyError(resp, data, secrets); e != nil {
+		return e
+	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("client: decode the answer (%d bytes of %s): %w", len(data), mediaType(resp.Header), quiet(err))
+		return fmt.Errorf("client: decode the answer (%d bytes of %s): %w", len(data), mediaType(resp.Header), decodeError(err))
 	}
 	return nil
 }
@@ -115,18 +116,6 @@ func readAll(r io.Reader, size int64) ([]byte, error) {
 	}
 	_, err := buf.ReadFrom(r)
 	return buf.Bytes(), err
-}
-
-// quiet keeps an error of encoding/json to the position and the Go type: a
-// syntax error quotes a byte of the body, and a number's error all of it.
-func quiet(err error) error {
-	switch e := err.(type) { //nolint:errorlint // Unmarshal returns them bare
-	case *json.SyntaxError:
-		return fmt.Errorf("malformed JSON at byte %d", e.Offset)
-	case *json.UnmarshalTypeError:
-		return fmt.Errorf("at byte %d: does not fit the Go type %s of field %q", e.Offset, e.Type, e.Field)
-	}
-	return err
 }
 
 // A limited reader fails, rather than ends, past the limit.
@@ -156,40 +145,7 @@ func newResponse(resp *http.Response) *Response {
 	return &Response{
 		StatusCode: resp.StatusCode,
 		RequestID:  wire.RequestID(h),
-		RateLimit: RateLimit{
-			LimitRequests:     number(h, "X-Ratelimit-Limit-Requests"),
-			RemainingRequests: number(h, "X-Ratelimit-Remaining-Requests"),
-			LimitTokens:       number(h, "X-Ratelimit-Limit-Tokens"),
-			RemainingTokens:   number(h, "X-Ratelimit-Remaining-Tokens"),
-			ResetRequests:     span(h, "X-Ratelimit-Reset-Requests"),
-			ResetTokens:       span(h, "X-Ratelimit-Reset-Tokens"),
-		},
-		Header: h,
+		RateLimit:  RateLimit(wire.ParseRateLimit(h)),
+		Header:     h,
 	}
-}
-
-func number(h http.Header, name string) int {
-	vv := h[name]
-	if len(vv) == 0 {
-		return -1
-	}
-	n, err := strconv.Atoi(vv[0])
-	if err != nil || n < 0 {
-		return -1
-	}
-	return n
-}
-
-// span reads OpenAI's form, 6m0s, and Azure's, whole seconds.
-func span(h http.Header, name string) time.Duration {
-	vv := h[name]
-	if len(vv) == 0 {
-		return 0
-	}
-	d, err := time.ParseDuration(vv[0])
-	if err != nil {
-		n := min(number(h, name), 366*24*60*60)
-		d = time.Duration(n) * time.Second
-	}
-	return max(0, d)
 }

@@ -96,7 +96,7 @@ func TestPostReturnsTheServicesErrorTyped(t *testing.T) {
 		"string": {400, `{"error":"Unauthorized"}`, nil,
 			client.Error{StatusCode: 400, Message: "Unauthorized"}, `client: the service answered 400 Bad Request: "Unauthorized"`},
 		"numbers": {400, `{"error":{"code":17,"message":["x"],"type":{}}}`, nil,
-			client.Error{StatusCode: 400, Code: "17"}, `client: the service answered 400 Bad Request, 17`},
+			client.Error{StatusCode: 400, Code: "17", Message: "x"}, `client: the service answered 400 Bad Request, 17: "x"`},
 		"page": {403, `<html>proxy</html>`, []string{"Content-Type", "text/html; charset=utf-8"},
 			client.Error{StatusCode: 403}, `client: the service answered 403 Forbidden`},
 		"text": {400, "no\xff", nil, client.Error{StatusCode: 400, Message: "no\uFFFD"}, "client: the service answered 400 Bad Request: \"no\uFFFD\""},

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,99 +11,135 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/dialguard"
 	"github.com/latchkey-go/latchkey/middleware"
+	"github.com/latchkey-go/latchkey/middleware/limit"
 )
 
-// DefaultBaseURL is where requests go if neither Config.BaseURL nor
-// OPENAI_BASE_URL says otherwise.
+// DefaultBaseURL is where requests go if Config.BaseURL, AZURE_OPENAI_ENDPOINT
+// and OPENAI_BASE_URL are empty.
 const DefaultBaseURL = "https://api.openai.com/v1/"
 
-// Config configures a [Client]. The zero Config is ready to use.
+// Config configures a [Client]. The zero Config is ready to use. Its fields from
+// Source to Project are those of its one [Endpoint].
 type Config struct {
-	// Source supplies the credential. New puts a Cache around it unless it is
-	// one. Nil is credential.Env("OPENAI_API_KEY"); with AZURE_OPENAI_ENDPOINT
-	// it is AZURE_OPENAI_API_KEY, and with a BaseURL of Azure's the first of
-	// the two that is set.
+	// Source supplies the credential; see [Endpoint].
 	Source credential.Source
-	// Cache configures that Cache; nil means the defaults. It must be nil if
-	// Source is a Cache. Its Now is also the clock for idle connections.
+	// Cache configures the Cache that New puts around a Source that is none;
+	// nil means the defaults. It must be nil if Source is a Cache. Its Now is
+	// also the clock for idle connections.
 	Cache *credential.CacheOptions
-	// BaseURL is where the API is, for example
-	// "https://RESOURCE.openai.azure.com/openai/v1/". The credential goes to its
-	// origin and nowhere else. Plain http is for loopback addresses only. The
-	// empty string is AZURE_OPENAI_ENDPOINT or OPENAI_BASE_URL, or else
-	// DefaultBaseURL; New fails if both are set and name different servers.
-	//
-	// An Azure resource may be named without a path: that of the v1 API,
-	// openai/v1/, is added, or openai/ with a dated APIVersion.
+	// BaseURL is where the API is; see [Endpoint].
 	BaseURL string
-	// APIVersion is Azure's api-version. With a date, such as 2024-10-21, each
-	// call goes to the deployment that its model names, in JSON and multipart
-	// bodies alike. "preview" is of the v1 API. The empty string is
-	// OPENAI_API_VERSION if the endpoint is Azure's, or else the v1 API.
+	// APIVersion is Azure's api-version; see [Endpoint].
 	APIVersion string
-	// Deployment is the Azure deployment of every call with a dated APIVersion,
-	// whatever model it names. It is needed for bodies that cannot be read
-	// twice: without GetBody and longer than [middleware.MaxReplayBody].
+	// Deployment is the Azure deployment of every call; see [Endpoint].
 	Deployment string
-	// KeyHeader is the header for a bare API key, for example
-	// "Ocp-Apim-Subscription-Key" for Azure API Management; see
-	// [middleware.AuthOptions]. The empty string means "api-key" if the
-	// endpoint is Azure's, by its name, AZURE_OPENAI_ENDPOINT, APIVersion or
-	// Deployment; else "Authorization: Bearer".
+	// KeyHeader is the header for a bare API key; see [Endpoint].
 	KeyHeader string
-	// SubscriptionKey supplies the key of an Azure API Management in front of
-	// the service, which is sent beside the credential in
-	// Ocp-Apim-Subscription-Key. New puts a Cache around it unless it is one.
+	// SubscriptionKey supplies the key of a gateway; see [Endpoint].
 	SubscriptionKey credential.Source
-	// Organization and Project are sent as OpenAI-Organization and
-	// OpenAI-Project unless a request has these headers already. The empty
-	// string is OPENAI_ORG_ID or OPENAI_PROJECT_ID, as in the official SDK.
+	// PlainHTTP allows a BaseURL of http:// beyond loopback; see [Endpoint].
+	PlainHTTP bool
+	// Organization and Project name the account; see [Endpoint].
 	Organization, Project string
-	// Retry configures retries; nil means the defaults: two.
+	// Models are the endpoint's names of models; see [Endpoint].
+	Models map[string]string
+	// Name is what the endpoint is called among several; see [Endpoint].
+	Name string
+	// Priority and Weight choose between endpoints; see [Endpoint].
+	Priority, Weight int
+	// Provisioned says that the endpoint has provisioned throughput; see [Endpoint].
+	Provisioned bool
+	// Fallbacks are further endpoints. A call goes to the first endpoint that can
+	// serve it, and comes back by itself; see [middleware.Failover]. BaseURL and
+	// Source must be set in each. Requests are made for the Config's own
+	// endpoint, which BaseURL and Options name. Each adds one to the default of
+	// Retry.MaxRetries, which counts the sends to all endpoints together.
+	Fallbacks []Endpoint
+	// HoldBack holds back the beginning of a stream until its first content, so
+	// that an error before it can be retried, or sent to another endpoint; see
+	// [middleware.HoldBack].
+	HoldBack bool
+	// IncludeUsage makes streams of completions report what they used, for Observe,
+	// Logger and limits, without the caller seeing it; see
+	// [middleware.IncludeUsage].
+	IncludeUsage bool
+	// OnRoute is called when an endpoint fails, is asked again, or is back; see
+	// [middleware.RouteEvent]. Nil is nobody.
+	OnRoute func(middleware.RouteEvent)
+	// Retry configures retries and the pace; nil means the defaults: two retries.
 	Retry *middleware.RetryOptions
 	// Logger receives one record per send; nil means no log.
 	Logger *slog.Logger
 	// Log configures these records; nil means the defaults.
 	Log *middleware.LogOptions
+	// Observe is called for each send when it has ended; see
+	// [middleware.Observe]. Nil observes nothing and costs nothing.
+	Observe func(ctx context.Context, s *middleware.Send)
+	// Limits holds ceilings for all sends of the Client; see [middleware.Limit].
+	// Several Clients may share one. Nil is no limit.
+	Limits *limit.Limiter
+	// ObserveIf decides for which sends Observe is called, by the context of the
+	// call; see [middleware.ObserveIf]. Nil is all.
+	ObserveIf func(ctx context.Context) bool
 	// Middleware is put around all other layers, the first outermost. It sees
 	// each call once and never sees the credential.
 	Middleware []middleware.Middleware
-	// Transport carries the requests. Nil is a transport of the Client's own:
-	// TLS 1.2 or later, HTTP/2, the environment's proxies.
+	// Transport carries the requests. Nil is [NewTransport] with RootCAs.
 	Transport http.RoundTripper
+	// Dial restricts where the Client connects to, for all endpoints: nil is
+	// anywhere. With a Dial, Transport has to be nil or an [http.Transport], of
+	// which the Client uses a copy; see [dialguard.Guard.Transport]. What Source
+	// connects to is not restricted. A connection that is refused is not tried
+	// again at the same endpoint.
+	Dial *dialguard.Guard
 	// RootCAs is PEM: certificate authorities to trust beside the system's.
 	// It must be empty if Transport is set.
 	RootCAs []byte
+	// MaxEvent is the size in bytes of the largest event of a [Client.Stream];
+	// 0 is DefaultMaxEvent.
+	MaxEvent int
 	// DisableStreamGuard lets a stream that ends before its terminal event
 	// pass for a complete one; see [middleware.StreamGuard].
 	DisableStreamGuard bool
 }
 
+// endpoints are what the flat fields say. Nothing behind New knows them.
+func (cfg *Config) endpoints() []Endpoint {
+	return append([]Endpoint{{
+		BaseURL: cfg.BaseURL, Source: cfg.Source, APIVersion: cfg.APIVersion, Deployment: cfg.Deployment,
+		KeyHeader: cfg.KeyHeader, SubscriptionKey: cfg.SubscriptionKey, PlainHTTP: cfg.PlainHTTP,
+		Organization: cfg.Organization, Project: cfg.Project,
+		Models: cfg.Models, Name: cfg.Name, Priority: cfg.Priority, Weight: cfg.Weight, Provisioned: cfg.Provisioned,
+	}}, cfg.Fallbacks...)
+}
+
 // A Client calls one API. It is immutable and safe for concurrent use. It
 // starts no goroutine that outlives a call and needs no Close; idle
-// connections close by themselves after 50 seconds.
+// connections close by themselves after 50 seconds. The zero Client returns an
+// error from every call; make one with [New].
 type Client struct {
 	base      endpoint
-	cache     *credential.Cache
-	gateway   *credential.Cache // of the subscription key; nil if there is none
+	provider  credential.Provider
+	gateway   credential.Provider // of the subscription key; nil if there is none
 	transport *transport
 	// organization and project are those of the Config, without the environment's.
 	organization, project string
-	// A func, so that no printer by reflection walks into it.
-	dial func() *thawed
+	// A func, so that printing the struct does not show it.
+	dial     func() *thawed
+	maxEvent int
 }
+
+var errZeroClient = errors.New("client: a zero Client; make one with client.New")
 
 // New returns a Client. It does no I/O: the credential is read at the first
 // call, or by [Client.Warm]. It fails if the configuration contradicts itself,
-// the base URL is malformed or plain http to another machine, or RootCAs holds
-// no certificate.
+// the base URL is malformed or plain http to another machine, RootCAs holds
+// no certificate, or Dial cannot guard Transport.
 func New(cfg Config) (*Client, error) {
-	base, az, err := cfg.target()
-	if err != nil {
-		return nil, err
-	}
-	cache, err := cfg.cache(az)
+	e := cfg.endpoints()[0]
+	target, err := e.resolve(cfg.Cache, false)
 	if err != nil {
 		return nil, err
 	}
@@ -110,68 +147,101 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	retry, err := middleware.Retry(cfg.Retry)
+	maxEvent := cfg.MaxEvent
+	switch {
+	case maxEvent < 0:
+		return nil, fmt.Errorf("client: MaxEvent %d is negative; want 0 for the default, or more", maxEvent)
+	case maxEvent == 0:
+		maxEvent = DefaultMaxEvent
+	}
+	retry, err := middleware.Retry(cfg.retry())
 	if err != nil {
 		return nil, err
 	}
-	gateway, err := cfg.gateway()
+	endpoint, err := cfg.endpointLayers(target)
 	if err != nil {
 		return nil, err
 	}
-	auth, err := cfg.auth(cache, gateway, base, az)
-	if err != nil {
-		return nil, err
-	}
-	account, err := accountHeaders(
-		first(cfg.Organization, az.getenv("OPENAI_ORG_ID")),
-		first(cfg.Project, az.getenv("OPENAI_PROJECT_ID")))
-	if err != nil {
-		return nil, err
-	}
-	// Limit belongs between Replay and Retry, Failover between Retry and account.
+	// The order of the layers, outermost first, is the one that docs/design.md
+	// draws.
 	layers := append([]middleware.Middleware(nil), cfg.Middleware...)
-	layers = append(layers, middleware.Replay(), retry, account, az.layer(base), auth, middleware.Log(cfg.Logger, cfg.Log))
+	layers = append(layers, middleware.Replay(), retry)
+	layers = append(layers, endpoint...)
+	layers = append(layers, middleware.ObserveIf(cfg.ObserveIf, cfg.Observe), middleware.Log(cfg.Logger, cfg.Log), middleware.Limit(cfg.Limits))
 	if !cfg.DisableStreamGuard {
 		layers = append(layers, middleware.StreamGuard())
 	}
 	rt := middleware.Wrap(carrier, layers...)
 	return &Client{
-		base:         base,
-		cache:        cache,
-		gateway:      gateway,
+		base:         target.base,
+		provider:     target.provider,
+		gateway:      target.gateway,
 		organization: cfg.Organization,
 		project:      cfg.Project,
-		transport:    &transport{next: rt.RoundTrip, closeIdle: carrier.CloseIdleConnections},
+		transport:    newLayered(rt, carrier),
 		dial:         func() *thawed { return carrier },
+		maxEvent:     maxEvent,
 	}, nil
 }
 
-func (cfg *Config) cache(az azure) (*credential.Cache, error) {
-	if cfg.Source != nil {
-		return cfg.cacheOf(cfg.Source)
+// retry returns the options of Retry. To ask another endpoint must not take away
+// a retry that the call would have had with one.
+func (cfg *Config) retry() *middleware.RetryOptions {
+	if len(cfg.Fallbacks) == 0 || cfg.Retry != nil && cfg.Retry.MaxRetries != 0 {
+		return cfg.Retry
 	}
-	src, err := az.source()
+	o := middleware.RetryOptions{}
+	if cfg.Retry != nil {
+		o = *cfg.Retry
+	}
+	o.MaxRetries = middleware.DefaultMaxRetries + len(cfg.Fallbacks)
+	return &o
+}
+
+// endpointLayers are those that know an endpoint: of the only one, or the one
+// that chooses between several.
+func (cfg *Config) endpointLayers(first *target) ([]middleware.Middleware, error) {
+	if len(cfg.Fallbacks) == 0 && len(cfg.Models) == 0 {
+		return cfg.held(first.rewrite, cfg.usage(), first.auth), nil
+	}
+	others, err := cfg.fallbacks()
 	if err != nil {
 		return nil, err
 	}
-	return cfg.cacheOf(src)
+	opts := &middleware.FailoverOptions{OnEvent: cfg.OnRoute}
+	if cfg.Retry != nil {
+		opts.MaxDelay, opts.DisablePace = cfg.Retry.MaxDelay, cfg.Retry.DisablePace
+	}
+	failover, err := middleware.Failover(cfg.routes(first, others), opts)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what and where
+	}
+	return []middleware.Middleware{failover}, nil
 }
 
-func (cfg *Config) cacheOf(src credential.Source) (*credential.Cache, error) {
-	if cache, ok := src.(*credential.Cache); ok {
-		switch {
-		case cache == nil:
-			return nil, errors.New("client: Source is a nil *credential.Cache; make one with credential.NewCache")
-		case cfg.Cache != nil:
-			return nil, errors.New("client: Source is a Cache already; set its options where it is made")
-		}
-		return cache, nil
+// held puts the layer that holds streams back around those of an endpoint.
+func (cfg *Config) held(layers ...middleware.Middleware) []middleware.Middleware {
+	if !cfg.HoldBack {
+		return layers
 	}
-	cache, err := credential.NewCache(src, cfg.Cache)
-	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+	return append([]middleware.Middleware{middleware.HoldBack()}, layers...)
+}
+
+// usage returns the layer that asks for the usage; nil where nobody wants it.
+func (cfg *Config) usage() middleware.Middleware {
+	if !cfg.IncludeUsage {
+		return nil
 	}
-	return cache, nil
+	return middleware.IncludeUsage()
+}
+
+// newLayered returns the transport with the layers around carrier.
+func newLayered(rt http.RoundTripper, carrier *thawed) *transport {
+	t := &transport{next: rt.RoundTrip, closeIdle: carrier.CloseIdleConnections, cancel: func(*http.Request) {}}
+	if c, ok := rt.(interface{ CancelRequest(*http.Request) }); ok {
+		t.cancel = c.CancelRequest
+	}
+	return t
 }
 
 func first(values ...string) string {
@@ -183,19 +253,39 @@ func first(values ...string) string {
 	return ""
 }
 
+// BaseURL returns the URL that paths are put behind, for SDKs that want it:
+// with the path of the API, and a slash at its end.
+func (c *Client) BaseURL() string { return c.base.String() }
+
 // HTTPClient returns an HTTP client for other SDKs and for net/http. Each call
 // returns another one around the same transport, so a change to one, of its
 // Timeout for example, does not reach the others. Requests to another origin
 // than the base URL's, redirects included, fail with [middleware.ErrOrigin].
 // Turn the retries of an SDK off that you give it to: the Client retries.
 func (c *Client) HTTPClient() *http.Client {
+	if c.transport == nil {
+		return &http.Client{Transport: &transport{
+			next: func(req *http.Request) (*http.Response, error) {
+				if req.Body != nil {
+					_ = req.Body.Close()
+				}
+				return nil, errZeroClient
+			},
+			closeIdle: func() {}, cancel: func(*http.Request) {},
+		}}
+	}
 	return &http.Client{Transport: c.transport}
 }
 
 // Options returns what makes the official SDK use this Client:
 // openai.NewClient(c.Options()...). It sets the HTTP client and the base URL,
 // turns the SDK's own retries off, and keeps OPENAI_API_KEY and
-// OPENAI_ADMIN_KEY out of its requests. Do not add an API key to it.
+// OPENAI_ADMIN_KEY out of its requests.
+//
+// It must come last among the options of the SDK. An option after it, or one of
+// a single call, wins over it: option.WithMaxRetries(3) there makes the SDK
+// retry what was retried here, up to 4 x 3 sends where no answer comes; answers
+// are marked so that it does not. Set Config.Retry instead. Add no API key.
 func (c *Client) Options() []option.RequestOption {
 	opts := []option.RequestOption{
 		option.WithHTTPClient(c.HTTPClient()),
@@ -203,6 +293,7 @@ func (c *Client) Options() []option.RequestOption {
 		option.WithMaxRetries(0),
 		option.WithAPIKey(""),
 		option.WithAdminAPIKey(""),
+		option.WithMiddleware(markStream),
 	}
 	// The SDK reads these from the environment, and the Config goes before it.
 	if c.organization != "" {
@@ -216,59 +307,14 @@ func (c *Client) Options() []option.RequestOption {
 
 // String names the base URL and the source.
 func (c *Client) String() string {
-	if c == nil || c.cache == nil {
+	if c == nil || c.transport == nil {
 		return "client"
 	}
-	return "client(" + c.base.String() + ", " + c.cache.String() + ")"
-}
-
-// accountHeaders returns a layer that names the organization and the project.
-func accountHeaders(organization, project string) (middleware.Middleware, error) {
-	headers := make(http.Header, 2)
-	for name, value := range map[string]string{"Openai-Organization": organization, "Openai-Project": project} {
-		if value == "" {
-			continue
-		}
-		for i := range len(value) {
-			if value[i] <= ' ' || value[i] > '~' {
-				return nil, fmt.Errorf("client: %s: byte %d cannot stand in a header; want the bare id", name, i+1)
-			}
-		}
-		headers[name] = []string{value}
+	source := ""
+	if s, ok := c.provider.(interface{ String() string }); ok {
+		source = ", " + s.String()
 	}
-	if len(headers) == 0 {
-		return nil, nil
-	}
-	return func(next http.RoundTripper) http.RoundTripper {
-		return &account{headers: headers, next: next.RoundTrip}
-	}, nil
-}
-
-type account struct {
-	headers http.Header
-	next    func(*http.Request) (*http.Response, error)
-}
-
-func (l *account) RoundTrip(req *http.Request) (*http.Response, error) {
-	var out *http.Request
-	for name, value := range l.headers {
-		if _, ok := req.Header[name]; ok {
-			continue
-		}
-		if out == nil {
-			out = new(http.Request)
-			*out = *req
-			out.Header = make(http.Header, len(req.Header)+len(l.headers)+1)
-			for k, vv := range req.Header {
-				out.Header[k] = vv
-			}
-		}
-		out.Header[name] = value
-	}
-	if out == nil {
-		out = req
-	}
-	return l.next(out)
+	return "client(" + c.base.shown() + source + ")"
 }
 
 // now returns the clock that the Cache would use.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/latchkey-go/latchkey/internal/azurename"
 )
 
 // An endpoint is a base URL that is fit to have paths put behind it.
@@ -21,28 +23,23 @@ func (e endpoint) String() string {
 	return e.origin + e.path + "?" + e.query
 }
 
-// parseBaseURL does not quote s in its errors: it may hold a password. What an
-// origin may be is checked once, by middleware.Auth.
-func parseBaseURL(s string) (endpoint, error) {
-	u, err := url.Parse(strings.TrimSpace(s))
-	switch {
-	case err != nil:
-		return endpoint{}, errors.New("client: base URL: not a URL; want https://host[:port]/path/")
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Opaque != "":
-		return endpoint{}, errors.New("client: base URL: want https://host[:port]/path/")
-	case u.User != nil:
-		return endpoint{}, errors.New("client: base URL: holds user information; give the key to Source")
-	case u.Fragment != "":
-		return endpoint{}, errors.New("client: base URL: holds a fragment; remove it")
+// shown is the endpoint as it may be printed: without what could be a key in
+// its path, and without the values of its query.
+func (e endpoint) shown() string {
+	text := e.origin + azurename.Shown(e.path)
+	mark := byte('?')
+	for part := range strings.SplitSeq(e.query, "&") {
+		if name, _, _ := strings.Cut(part, "="); name != "" {
+			text += string(mark) + name + "=..."
+			mark = '&'
+		}
 	}
-	path := u.EscapedPath()
-	if err := checkPath(path); err != nil {
-		return endpoint{}, fmt.Errorf("client: base URL: %w", err)
-	}
-	if !strings.HasSuffix(path, "/") {
-		path += "/"
-	}
-	return endpoint{origin: u.Scheme + "://" + u.Host, path: path, query: u.RawQuery}, nil
+	return text
+}
+
+func (e endpoint) host() string {
+	_, host, _ := strings.Cut(e.origin, "://")
+	return host
 }
 
 // join puts a relative path, which may have a query, behind the base URL.
@@ -72,22 +69,5 @@ func (e endpoint) join(path string) (string, error) {
 	return e.origin + e.path + rel.EscapedPath() + query, nil
 }
 
-// checkPath refuses what a server or a proxy may take for another path: an id
-// from outside must not lead out of the API.
-func checkPath(escaped string) error {
-	plain, err := url.PathUnescape(escaped)
-	if err != nil {
-		return errors.New("malformed escape; use url.PathEscape")
-	}
-	for i := range len(plain) {
-		if c := plain[i]; c < ' ' || c == 0x7f || c == '\\' {
-			return errors.New("holds a control character or a backslash; use url.PathEscape for ids, and no others")
-		}
-	}
-	for segment := range strings.SplitSeq(plain, "/") {
-		if segment == "." || segment == ".." {
-			return errors.New("holds a dot segment")
-		}
-	}
-	return nil
-}
+// checkPath refuses what a server or a proxy may take for another path.
+func checkPath(escaped string) error { return azurename.CheckPath(escaped) }

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/azurename"
+	"github.com/latchkey-go/latchkey/internal/sent"
 	"github.com/latchkey-go/latchkey/internal/wire"
 	"github.com/latchkey-go/latchkey/middleware"
 )
@@ -29,40 +30,61 @@ type Error struct {
 	Param string
 	// Message is the service's text. It may quote the request.
 	Message string
-	// RequestID is what the service's support asks for.
+	// RequestID identifies the call to the support of the service.
 	RequestID string
 	// RetryAfter is how long the service asks to wait; zero if it does not say.
 	RetryAfter time.Duration
+
+	host string // of an Azure address, for the hint; empty for others
 }
 
 // Error returns the status, the code, the message's first 500 bytes, the hint
-// and the request id. The message of a 401 is left out: the services quote a part of
-// the key in it.
+// and the request id. The message about a refused key is left out: the services
+// quote a part of the key in it.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "client: the service answered %d", e.StatusCode)
-	if text := http.StatusText(e.StatusCode); text != "" {
-		b.WriteString(" " + text)
+	if e.StatusCode >= 200 && e.StatusCode <= 299 {
+		fmt.Fprintf(&b, "client: the service answered %d with an error", e.StatusCode)
+	} else {
+		fmt.Fprintf(&b, "client: the service answered %d", e.StatusCode)
+		if text := http.StatusText(e.StatusCode); text != "" {
+			b.WriteString(" " + text)
+		}
 	}
 	for _, s := range []string{e.Type, e.Code} {
 		if s != "" {
-			fmt.Fprintf(&b, ", %s", clip(s))
+			fmt.Fprintf(&b, ", %s", printed(s))
 		}
 	}
 	hint := e.Hint()
 	switch {
-	case e.StatusCode != http.StatusUnauthorized && e.Message != "":
+	case !e.refusesKey() && e.Message != "":
 		fmt.Fprintf(&b, ": %q", clip(e.Message))
-	case e.StatusCode == http.StatusUnauthorized && hint == "":
+	case e.refusesKey() && hint == "":
 		hint = "check the credential's source and its permissions"
 	}
 	if hint != "" {
 		b.WriteString(" (" + hint + ")")
 	}
 	if e.RequestID != "" {
-		fmt.Fprintf(&b, " (request %s)", clip(e.RequestID))
+		fmt.Fprintf(&b, " (request %s)", printed(e.RequestID))
 	}
 	return b.String()
+}
+
+// refusesKey reports whether the error is about the credential.
+func (e *Error) refusesKey() bool {
+	return e.StatusCode == http.StatusUnauthorized || e.Code == "invalid_api_key" || e.Code == "401"
+}
+
+// printed is a text of the service's without quotes, in one line.
+func printed(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+			return '?'
+		}
+		return r
+	}, clip(s))
 }
 
 func clip(s string) string {
@@ -77,13 +99,18 @@ func newError(resp *http.Response) *Error {
 	return errorOf(resp, body)
 }
 
-func errorOf(resp *http.Response, body []byte) *Error {
-	e := wire.ParseError(body)
-	if mt := mediaType(resp.Header); mt == "text/html" {
-		e.Message = "" // a proxy's page
-	}
+func errorOf(resp *http.Response, body []byte) *Error { return errorFrom(resp, wire.ParseError(body)) }
+
+func errorFrom(resp *http.Response, e wire.Error) *Error {
 	wait, _ := wire.RetryAfter(resp.Header, time.Now())
+	host := ""
+	if resp.Request != nil && resp.Request.URL != nil {
+		if _, ok := azurename.OfInference(resp.Request.URL.Host); ok {
+			host = resp.Request.URL.Host
+		}
+	}
 	return &Error{
+		host:       host,
 		StatusCode: resp.StatusCode,
 		Code:       e.Code,
 		Type:       e.Type,
@@ -94,6 +121,16 @@ func errorOf(resp *http.Response, body []byte) *Error {
 	}
 }
 
+// onlyError returns the error of an answer with a status of 2xx that holds
+// nothing else; nil if the answer is none. secrets are what was sent for it.
+func onlyError(resp *http.Response, body []byte, secrets *sent.Credentials) *Error {
+	e, ok := wire.OnlyError(body)
+	if !ok {
+		return nil
+	}
+	return (&stream{resp: resp, secrets: secrets}).refused(e)
+}
+
 func mediaType(h http.Header) string {
 	mt, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil {
@@ -101,5 +138,3 @@ func mediaType(h http.Header) string {
 	}
 	return mt
 }
-
-var errNotStream = errors.New(`client: the answer is not an event stream; put "stream": true into the request`)

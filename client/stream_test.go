@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/latchkey-go/latchkey/client"
+	"github.com/latchkey-go/latchkey/internal/redact"
+	"github.com/latchkey-go/latchkey/internal/redact/redacttest"
+	"github.com/latchkey-go/latchkey/middleware"
 )
 
 func events(t testing.TB, c *client.Client, path string) (out []string, err error) {
@@ -110,15 +114,106 @@ func TestStreamReturnsTheServicesErrorTyped(t *testing.T) {
 	want(err, 400, "bad")
 }
 
-func TestStreamSaysThatTheAnswerIsNone(t *testing.T) {
-	c := inMemory(t, client.Config{}, func(req *http.Request) (*http.Response, error) {
-		return answer(req, 200, `{}`, "Content-Type", "application/json"), nil
+// odd answers with any body under any media type; none is no header at all.
+func odd(t testing.TB, body, mediaType string, off bool) *client.Client {
+	return inMemory(t, client.Config{DisableStreamGuard: off}, func(req *http.Request) (*http.Response, error) {
+		resp := answer(req, 200, body, "Content-Type", mediaType)
+		if mediaType == "none" {
+			resp.Header.Del("Content-Type")
+		}
+		return resp, nil
 	})
-	if _, err := events(t, c, "chat/completions"); err == nil || !strings.Contains(err.Error(), `"stream": true`) {
-		t.Errorf("got %v", err)
+}
+
+func TestStreamTellsWhatCameInItsPlace(t *testing.T) {
+	const page, document = "<!DOCTYPE html><title>Sign in</title>", `{"object":"chat.completion","choices":[{"message":{"content":"CANARY-answer"}}]}`
+	for _, tc := range []struct{ body, says string }{
+		{page, `an HTML page ("Sign in")`}, {document, `a JSON document ("chat.completion")`}, {"", "empty"},
+		{"upstream connect error", `text ("upstream connect error")`}, {document[:40], "a JSON document"}, {"[1]", "a JSON document"},
+	} {
+		for _, mediaType := range []string{"text/html", "application/json", "text/plain", "text/event-stream", "none"} {
+			for _, off := range []bool{false, true} {
+				_, err := events(t, odd(t, tc.body, mediaType, off), "chat/completions")
+				if off && tc.body == "" && mediaType == "text/event-stream" {
+					continue // without the guard an empty stream is a complete one
+				}
+				if !errors.Is(err, middleware.ErrNotStream) || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "CANARY") {
+					t.Errorf("%.20q as %s, guard off: %t: %d bytes of error, want %q", tc.body, mediaType, off, len(fmt.Sprint(err)), tc.says)
+				}
+			}
+		}
 	}
-	if _, err := events(t, c, "../x"); err == nil {
+	if _, err := events(t, odd(t, "", "none", false), "../x"); err == nil {
 		t.Error("a bad path was accepted")
+	}
+}
+
+func TestAnErrorInPlaceOfAStreamIsTheServicesOwn(t *testing.T) {
+	const chunk = "data: {\"choices\":[]}\n\n"
+	for _, body := range []string{
+		`{"error":{"message":"m","code":"c"}}`, "{\n  \"error\": {\n    \"message\": \"m\",\n    \"code\": \"c\"\n  }\n}\n",
+		chunk + `{"error":{"message":"m","code":"c"}}`, chunk + chunk + "{\"error\":\n{\"message\":\"m\",\"code\":\"c\"}}\n\n",
+		chunk + "data: {\"error\":{\"message\":\"m\",\"code\":\"c\"}}", // without the empty line
+	} {
+		for _, mediaType := range []string{"application/json", "text/plain", "text/event-stream", "none"} {
+			for _, off := range []bool{false, true} {
+				_, err := events(t, odd(t, body, mediaType, off), "chat/completions")
+				if e := (*client.Error)(nil); !errors.As(err, &e) || e.StatusCode != 200 || e.Code != "c" || e.Message != "m" {
+					t.Errorf("%.40q as %s, guard off: %t: got %v", body, mediaType, off, err)
+				}
+			}
+		}
+	}
+}
+
+func TestAStreamIsReadUnderAnyMediaType(t *testing.T) {
+	for _, mediaType := range []string{"text/plain", "none", "application/json", "text/event-stream;;", "TEXT/EVENT-STREAM ; x=\"", "text/event-stream, text/event-stream", "application/octet-stream"} {
+		got, err := events(t, odd(t, "data: 1\n\ndata: [DONE] \n\n", mediaType, false), "chat/completions")
+		if err != nil || fmt.Sprint(got) != "[|1]" {
+			t.Errorf("%s: %q, %v", mediaType, got, err)
+		}
+		if _, err := events(t, odd(t, "data: 1\n\n", mediaType, false), "chat/completions"); !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, middleware.ErrNotStream) {
+			t.Errorf("%s, cut: %v", mediaType, err)
+		}
+	}
+}
+
+func TestAFailedResponseIsYieldedBeforeItsError(t *testing.T) {
+	const body = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null}}\n\n" +
+		"event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"server_error\",\"message\":\"m\"}}}\n\n"
+	got, err := events(t, streaming(t, body, 7, false), "responses")
+	if e := (*client.Error)(nil); !errors.As(err, &e) || e.Code != "server_error" || len(got) != 2 {
+		t.Errorf("%q, %v", got, err)
+	}
+	for range streaming(t, body, 7, false).Stream(t.Context(), "responses", nil) {
+		break // the loop may be left at any event
+	}
+}
+
+// What the service echoes with the status 200 is no more fit for a log than
+// what it echoes with 401.
+func TestAnErrorInAStreamDoesNotShowTheKey(t *testing.T) {
+	for _, form := range redacttest.Forms(key) {
+		text, err := json.Marshal(map[string]any{"error": map[string]string{"message": "your key is " + form.Text, "code": form.Text, "type": form.Text, "param": form.Text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, body := range []string{"data: " + string(text) + "\n\n", "event: error\ndata: " + string(text) + "\n\n", string(text), "<html><title>" + form.Printable() + "</title></html>", form.Printable()} {
+			for _, off := range []bool{false, true} {
+				_, err := events(t, odd(t, body, "text/event-stream", off), "chat/completions")
+				if err == nil {
+					t.Errorf("%s: no error", form.Name)
+					continue
+				}
+				shown := err.Error() + fmt.Sprintf("%+v %#v", err, err)
+				if e := (*client.Error)(nil); errors.As(err, &e) {
+					shown += e.Message + e.Code + e.Type + e.Param
+				}
+				if redact.Text(shown, false, key) != shown {
+					t.Errorf("%s, guard off: %t: the error shows the key", form.Name, off)
+				}
+			}
+		}
 	}
 }
 
@@ -180,17 +275,31 @@ func (f *forever) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func FuzzSSE(f *testing.F) {
+// FuzzStream compares the events with the specification's, and what ends the
+// sequence with what came.
+func FuzzStream(f *testing.F) {
 	f.Add("data: 1\n\ndata: [DONE]\n\n", 1)
 	f.Add("event: a\r\ndata: 1\r\ndata: 2\r\n\r\n\xef\xbb\xbf:x\n\n", 3)
-	f.Add("data\n\ndata\r\rdata:\n\r\n", 2)
+	f.Add("data\n\ndata\r\rdata:\n\r\n{\"error\":1}", 2)
 	f.Fuzz(func(t *testing.T, body string, chunk int) {
-		if chunk < 1 || strings.Contains(body, `{"error":`) || strings.Contains(body, "error") {
+		if chunk < 1 || len(body) > 1<<16 {
 			return
 		}
 		got, err := events(t, streaming(t, body, chunk, true), "chat/completions")
-		if want := slowEvents(body); err != nil || fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
-			t.Fatalf("pieces of %d: %q (%v), want %q", chunk, got, err, want)
+		refused := (*client.Error)(nil)
+		switch want := slowEvents(body); {
+		case errors.As(err, &refused):
+			if !strings.Contains(body, "error") && !strings.Contains(body, "failed") {
+				t.Fatalf("%v, but there is none in it", err)
+			}
+			want = want[:min(len(got), len(want))]
+			fallthrough
+		case err == nil || errors.Is(err, middleware.ErrNotStream) && len(want) == 0:
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+				t.Fatalf("pieces of %d: %q (%v), want %q", chunk, got, err, want)
+			}
+		default:
+			t.Fatalf("%v", err)
 		}
 	})
 }
@@ -200,28 +309,28 @@ func slowEvents(body string) (out []string) {
 	body = strings.TrimPrefix(body, "\xef\xbb\xbf")
 	body = strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\r", "\n")
 	lines := strings.Split(body, "\n")
-	typ, data, any := "", "", false
+	typ, data, count := "", "", 0
 	for _, line := range lines[:len(lines)-1] { // the last one has no end
 		if line == "" {
-			if any && data == "[DONE]" {
+			if count == 1 && strings.TrimRight(data, " \t") == "[DONE]" {
 				return out
 			}
-			if any {
+			if count > 0 {
 				out = append(out, typ+"|"+data)
 			}
-			typ, data, any = "", "", false
+			typ, data, count = "", "", 0
 			continue
 		}
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
 		switch name {
 		case "event":
-			typ = value
+			typ = value[:min(len(value), 1<<10)]
 		case "data":
-			if any {
+			if count > 0 {
 				data += "\n"
 			}
-			data, any = data+value, true
+			data, count = data+value, count+1
 		}
 	}
 	return out

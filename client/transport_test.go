@@ -40,9 +40,10 @@ func TestOwnTransportTrustsRootCAsBesideTheSystems(t *testing.T) {
 
 var chatRequest = map[string]any{"model": "m", "messages": []map[string]string{{"role": "user", "content": "hello"}}}
 
+// The server would speak the old versions: only the client refuses them.
 func TestOwnTransportRefusesOldTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") }))
-	server.TLS = &tls.Config{MaxVersion: tls.VersionTLS11}
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	server.Config.ErrorLog = quietLog()
 	server.StartTLS()
 	defer server.Close()

@@ -19,9 +19,12 @@ const warmTimeout = 30 * time.Second
 // within 30 seconds or with ctx. Call it while a function starts. It returns
 // the errors of both; a call may well succeed after one.
 func (c *Client) Warm(ctx context.Context) error {
+	if c.transport == nil {
+		return errZeroClient
+	}
 	opened := make(chan error, 2)
 	go func() { opened <- c.open(ctx, opened) }()
-	_, err := c.cache.Retrieve(ctx)
+	_, err := c.provider.Retrieve(ctx)
 	if c.gateway != nil {
 		_, gatewayErr := c.gateway.Retrieve(ctx)
 		err = errors.Join(err, gatewayErr)

@@ -3,113 +3,14 @@ package credential
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Defaults of [CacheOptions].
-const (
-	// DefaultTTL is how long a value without an expiry of its own is used
-	// before it has to be read again.
-	DefaultTTL = 5 * time.Minute
-	// DefaultStaleIfError is how long past its TTL a value may bridge an outage.
-	DefaultStaleIfError = time.Hour
-	// DefaultGrace is how long a rejection waits for a new credential.
-	DefaultGrace = 5 * time.Second
-	// DefaultTimeout bounds one read of one source.
-	DefaultTimeout = 10 * time.Second
-)
-
-const (
-	// inlineBudget is what a call on Lambda spends on a refresh that others
-	// leave to a goroutine: a sandbox freezes goroutines when the handler
-	// returns, with their connections half open.
-	inlineBudget = 300 * time.Millisecond
-	// staleWait is how long a call waits for a read when it holds a value to
-	// bridge the outage with.
-	staleWait = time.Second
-)
-
-// CacheOptions configures a [Cache]. The zero value and nil are ready to use.
-type CacheOptions struct {
-	// TTL is how long a value is used before it has to be read again. From
-	// 0.72 to 0.8 of it on (drawn for each read) a call starts a refresh and
-	// does not wait for it. It bounds API keys with an Expires as well, but
-	// not bearer tokens with one: those live until they expire, refreshed from
-	// RefreshAfter on, else from min(5 min, half of their life) before the end.
-	// 0 is DefaultTTL, negative means that no value ages.
-	TTL time.Duration
-	// StaleIfError is how long past its TTL, but never past its Expires, a
-	// value is served while reads fail for transient reasons (the name is RFC
-	// 5861's). 0 is DefaultStaleIfError, negative means not at all.
-	StaleIfError time.Duration
-	// Grace is how long Replace waits and reads again, with a growing delay,
-	// when the store still holds the rejected value: a rotation has revoked a
-	// key before it published the next. For a value that was never accepted it
-	// is at most 2 seconds, once. 0 is DefaultGrace, negative means one read.
-	Grace time.Duration
-	// Timeout bounds each read of a source, whoever waits for it. 0 is
-	// DefaultTimeout; negative is refused.
-	Timeout time.Duration
-	// Now is the clock; nil is time.Now. Only its wall time is used: a process
-	// that was frozen for an hour notices.
-	Now func() time.Time
-	// OnEvent, if not nil, is told of each Event, and told before the calls
-	// that the event concerns return. It may be called by several goroutines at
-	// once; no lock is held, but callers wait: it should return soon and must
-	// not call the Cache. A panic in it is dropped, because it must not fail
-	// the calls.
-	OnEvent func(Event)
-}
-
-// settings are CacheOptions with the defaults filled in.
-type settings struct {
-	ttl, stale, grace, timeout, inline time.Duration
-	now                                func() time.Time
-	onEvent                            func(Event)
-}
-
-func (s *settings) time() time.Time {
-	if s.now != nil {
-		return s.now().Round(0)
-	}
-	return time.Now().Round(0)
-}
-
-func (o *CacheOptions) settings() (settings, error) {
-	if o == nil {
-		o = &CacheOptions{}
-	}
-	if o.Timeout < 0 {
-		return settings{}, fmt.Errorf("credential: cache: negative Timeout %v: every read needs a bound", o.Timeout)
-	}
-	pick := func(d, byDefault time.Duration) time.Duration {
-		if d == 0 {
-			return byDefault
-		}
-		return d
-	}
-	// A year is as good as forever, and sums of it do not overflow.
-	const year = 365 * 24 * time.Hour
-	s := settings{
-		ttl:     min(year, pick(o.TTL, DefaultTTL)),
-		stale:   max(0, pick(o.StaleIfError, DefaultStaleIfError)),
-		grace:   min(year, max(0, pick(o.Grace, DefaultGrace))),
-		timeout: min(year, pick(o.Timeout, DefaultTimeout)),
-		now:     o.Now,
-		onEvent: o.OnEvent,
-	}
-	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" || os.Getenv("AWS_LAMBDA_FUNCTION_NAME") != "" {
-		s.inline = inlineBudget
-	}
-	return s, nil
-}
-
-// A Cache keeps the credential of one source: it reads it once, refreshes it
+// A Cache keeps the credential of one source. It reads it once, refreshes it
 // ahead of time, bridges outages, and replaces it when the service rejects it.
 // However many calls are in flight, one rotation costs one read.
 //
@@ -119,19 +20,33 @@ func (o *CacheOptions) settings() (settings, error) {
 type Cache struct {
 	cur atomic.Pointer[entry]
 	set settings
-	// Funcs, so that no printer by reflection walks into them.
-	src func() Source
-	id  func(Value) identity
+	// Funcs, so that printing the struct does not show what they hold.
+	root func() *node
+	id   func(Value) identity
+	name string
+	// Whose credential it is, for a Cache of Tenants.
+	tenant  string
+	tenants *Tenants
 
 	mu       sync.Mutex // guards what follows; never held during I/O
-	winners  map[*Chain]func() Source
-	refresh  *flight
-	recovery *flight
-	started  uint64 // flights so far
-	shown    uint64 // the flight whose value is current
-	trusted  bool   // a service has accepted a value of this Cache
-	failed   failure
-	graves   tombstones
+	records  []*record  // the least recently used first
+	reads    uint64     // how many have begun
+	shown    uint64     // the latest read whose value was published
+	ordinary *read      // the latest of each kind
+	forced   *read
+	failing  coolDown // of ordinary reads
+	failure  error    // of the last ordinary read
+	bridging bool     // the event of this outage has gone out
+	trusted  bool     // a service has accepted a value of this Cache
+
+	recovery    recovery
+	refused     *record   // what the recovery is about
+	rejection   Rejection // the first one of it
+	recoveryErr error     // why its last read gave nothing
+	changed     chan struct{}
+	elapsed     int64 // see tick
+	lastWall    int64
+	lastMono    time.Time
 }
 
 var _ Source = (*Cache)(nil)
@@ -139,10 +54,13 @@ var _ Source = (*Cache)(nil)
 // NewCache returns a Cache around src. It does no I/O. It fails if src is nil,
 // is a Cache or has one inside, or if an option is out of range.
 //
-// Values are checked as they are read: after dropping one trailing newline, a
-// secret has 1 byte to 16 KiB of printable ASCII without spaces.
+// Values are checked when they are read. A secret has 1 byte to 16 KiB of
+// printable ASCII without spaces, after a byte order mark and one trailing
+// newline are dropped. What people store in its place by mistake, such as a JSON
+// document, ${NAME} or a reference to a secret, is an error that says so.
 func NewCache(src Source, opts *CacheOptions) (*Cache, error) {
-	if err := checkSource(src); err != nil {
+	root, err := compile(src, 0)
+	if err != nil {
 		return nil, &joined{"credential: cache: " + bare(err), []error{err}}
 	}
 	set, err := opts.settings()
@@ -154,164 +72,110 @@ func NewCache(src Source, opts *CacheOptions) (*Cache, error) {
 		return nil, fmt.Errorf("credential: cache: %w", err)
 	}
 	return &Cache{
-		set:     set,
-		src:     func() Source { return src },
-		id:      func(v Value) identity { return identify(&key, v) },
-		winners: map[*Chain]func() Source{},
+		set:  set,
+		root: func() *node { return root },
+		id:   func(v Value) identity { return identify(&key, v) },
+		name: sourceName(src),
 	}, nil
 }
 
-// Retrieve returns the current credential. While it is fresh that is one
-// atomic load and a look at the clock; a call that finds it old starts one
-// read for all callers and, only if the value may no longer be used, waits
-// for it or for ctx.
+// Retrieve returns the current credential. While it is fresh, that is one
+// atomic load and a look at the clock. A call that finds it old starts one read
+// for all calls. It waits for the read, or for ctx, only if the value must not
+// be used any more.
 //
-// While the service rejects everything that the source has, Retrieve returns
-// the newest value all the same: the caller then sees the service's own
-// answer, and the credential is back in use once the service accepts it again.
+// While the service rejects all that the source has, Retrieve returns the
+// newest value. So the call gets the service's own answer, and the credential
+// is back in use once the service accepts it again.
 //
-// It returns the source's error if there is nothing to serve: immediately
-// during the cool-down after a failed read (1 s, doubling to 60 s; 30 s for
-// ErrNotFound). A done ctx is returned as its cause and never recorded.
+// Retrieve returns the source's error if there is nothing to return. After a
+// failed read it does so at once, during a cool-down of 1 s that doubles to 60 s
+// (30 s at least after ErrNotFound). If ctx is done it returns the cause.
 func (c *Cache) Retrieve(ctx context.Context) (Value, error) {
+	if c == nil {
+		return Value{}, errZeroCache
+	}
 	var now int64
 	if c.set.now == nil {
 		now = time.Now().UnixNano()
 	} else {
-		now = c.set.now().UnixNano()
+		now = c.set.now()
 	}
-	// One unsigned comparison: before the floor it wraps to a huge number.
-	if e := c.cur.Load(); e != nil && uint64(now-e.floor) < e.span { //nolint:gosec // wraps, as said
+	if e := c.cur.Load(); e != nil && e.fresh(now) {
 		return e.val, nil
 	}
-	return c.retrieve(ctx, now)
+	return c.settle(ctx, &call{verdict: wanted})
 }
 
-func (c *Cache) retrieve(ctx context.Context, now int64) (Value, error) {
-	if ctx.Err() != nil {
-		return Value{}, context.Cause(ctx)
+// Replace tells that a service refused r.Value, and returns what to send
+// instead. If another value is in use by now, it returns that one and reads
+// nothing. Otherwise one read serves all calls; it never joins a read that began
+// before the rejection. If the source still gives the rejected value, the
+// standby is next (see [Standby]), and then the source is read again until the
+// grace is over.
+//
+// Replace may return the rejected value itself, for one more send: when no
+// service has ever accepted it, because it may have been refused for being too
+// new; and when the service has accepted it on another call meanwhile, because
+// the refusal may have been a mistake. If that send is refused as well, the
+// refusal stands.
+//
+// The error wraps [ErrRejected] if there is nothing to send. During the
+// cool-down that follows (1 s, doubling to 60 s) it comes at once and without a
+// read. If ctx has a deadline, the error comes before it, by 10 % of the time
+// left and at least 100 ms, so that the caller can still use the answer that it
+// has. If ctx is done, Replace returns the cause.
+func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
+	if r.Value.Secret.IsZero() {
+		return Value{}, errNoValue
 	}
-	if c.src == nil {
+	if c == nil {
 		return Value{}, errZeroCache
 	}
-	c.mu.Lock()
-	e := c.cur.Load()
-	if e != nil && uint64(now-e.floor) < e.span { //nolint:gosec // wraps, as in Retrieve
-		c.mu.Unlock()
-		return e.val, nil // a read has ended since Retrieve looked
-	}
-	usable := e != nil && now >= e.floor && now < e.hard
-	if usable && e.rejected {
-		c.mu.Unlock()
-		return e.val, nil // Replace is at work on it
-	}
-	f, mine := c.refresh, false
-	if f.over(now) {
-		f = nil
-		if !c.failed.cooling(now) {
-			f, mine = c.startRefresh(ctx, now), true
-		}
-	}
-	failed := c.failed
-	c.mu.Unlock()
-
-	switch {
-	case usable && mine && c.set.inline > 0:
-		return c.await(ctx, f, c.set.inline)
-	case usable:
-		return e.val, nil
-	case e.bridges(now) && !mine && !permanent(failed.err):
-		return c.serveStale(e), nil // the outage is known; one call waits for its end
-	case f == nil:
-		return Value{}, failed.err
-	case e.bridges(now):
-		return c.await(ctx, f, staleWait)
-	}
-	return c.join(ctx, f)
+	return c.settle(ctx, &call{verdict: refused, rejection: r, turn: math.MaxUint64})
 }
 
-// join waits for the flight to the end.
-func (c *Cache) join(ctx context.Context, f *flight) (Value, error) {
-	v, err := f.wait(ctx)
-	if err != nil && ctx.Err() != nil && !f.landed() {
-		return Value{}, c.abandoned(ctx)
-	}
-	return v, err
-}
-
-// await gives the flight a while, and then serves what there is.
-func (c *Cache) await(ctx context.Context, f *flight, budget time.Duration) (Value, error) {
-	early, cancel := leaveEarly(ctx, budget)
-	defer cancel()
-	v, err := f.wait(early)
-	if err == nil {
-		return v, nil
-	}
-	e, now := c.cur.Load(), c.set.time().UnixNano()
-	switch {
-	case now >= e.floor && now < e.hard:
-		return e.val, nil
-	case e.bridges(now) && !(f.landed() && permanent(f.err)):
-		return c.serveStale(e), nil
-	}
-	return c.join(ctx, f)
-}
-
-func (c *Cache) serveStale(e *entry) Value {
-	c.mu.Lock()
-	tell := !c.failed.told
-	c.failed.told = true
-	err := c.failed.err
-	c.mu.Unlock()
-	if tell {
-		c.emit("stale-served", e, err)
-	}
-	return e.val
-}
-
-func (c *Cache) abandoned(ctx context.Context) error {
-	return fmt.Errorf("credential: waiting for %s: %w", sourceName(c.src()), context.Cause(ctx))
-}
-
-// Accept records that a service accepted v, which came from this Cache. It
-// ends the cool-down of a value that had been rejected, and lets a later
-// rejection of it count as a rotation. It is cheap when it has nothing new to
-// tell; call it after every success.
+// Accept tells that a service accepted v, which came from this Cache: any
+// answer that does not refuse the credential, an error of the request included.
+// It ends the recovery of a rejected value, and lets a later rejection of it
+// count as a rotation. It is cheap when it has nothing new to tell; call it
+// after every send.
 func (c *Cache) Accept(v Value) {
-	if v.ref == nil {
+	if c == nil {
 		return
 	}
-	e := v.ref()
-	if e.owner != c || e.accepted.Load() && !e.rejected {
+	e := c.entryOf(v)
+	if e == nil || e.rec.accepted.Load() > e.turn {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.accepted.Store(true)
+	rec, cur := e.rec, c.cur.Load()
+	if rec.accepted.Load() <= e.turn {
+		rec.accepted.Store(e.turn + 1)
+	}
 	c.trusted = true
-	cur := c.cur.Load()
-	if cur == nil || cur.id != e.id {
-		return
-	}
-	cur.accepted.Store(true)
-	// A value retrieved before its rejection says nothing about now.
-	if e.rejected && cur.rejected {
-		if grave := c.graves.find(cur.id); grave != nil {
-			grave.healed = true
+	inUse := cur != nil && cur.rec == rec
+	switch {
+	case rec.rejected > 0 && e.turn >= rec.rejected: // handed out after the rejection
+		rec.rejected, rec.chance = 0, false
+		rec.turn++
+		if inUse {
+			c.recovery = c.recovery.accepted()
+			c.cur.Store(cur.as(rec, false))
+		} else {
+			c.recovery = c.recovery.mistaken(c.tick())
 		}
-		c.cur.Store(cur.healed())
-		c.recovery.nudge()
+	case inUse && rec.rejected == 0:
+		c.recovery = c.recovery.accepted()
 	}
+	c.notify()
 }
 
 // String names the source. It does no I/O.
 func (c *Cache) String() string {
-	if c == nil || c.src == nil {
+	if c == nil || c.root == nil {
 		return "cache"
 	}
-	return "cache(" + sourceName(c.src()) + ")"
+	return "cache(" + c.name + ")"
 }
-
-var errZeroCache = errors.New("credential: the zero Cache has no source; make one with NewCache")
-
-var errNoValue = errors.New("credential: replace: the rejection holds no value; pass the one that was sent")

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-const forever = 1 << 62 // nanoseconds; the year 2116
+const forever = 1 << 62 // nanoseconds since 1970: the year 2116
 
-// nanos is t in nanoseconds of wall time, within [0, forever]: an issuer that
-// writes 9999 for "never" must not overflow into the past.
+// nanos is t in nanoseconds of wall time, within [0, forever]. An issuer that
+// writes the year 9999 for "never" must not overflow into the past.
 func nanos(t time.Time) int64 {
 	switch {
 	case t.Before(time.Unix(0, 0)):
@@ -30,8 +30,8 @@ func later(t int64, d time.Duration) int64 {
 	return t + int64(d)
 }
 
-// An identity says whether two values are the same credential. It is keyed,
-// so that it tells nothing about the secret.
+// An identity tells whether two values are the same credential. It is a keyed
+// hash, so that it says nothing about the secret.
 type identity [16]byte
 
 func identify(key *[32]byte, v Value) (id identity) {
@@ -42,29 +42,68 @@ func identify(key *[32]byte, v Value) (id identity) {
 	return id
 }
 
-// An entry is a value and its times, in nanoseconds of wall time. It is
-// immutable but for accepted: a rejected value is another entry.
-type entry struct {
-	val Value
-	// [floor, floor+span) is when the value is fresh. Below the floor the
-	// clock has jumped back by more than the value's life.
-	floor int64
-	span  uint64
-	// hard is when the value must be read again, stale when it is not served
-	// even then.
-	hard, stale, loaded int64
-
-	owner    *Cache
+// A record is what a Cache remembers of one credential. Cache.mu guards it,
+// except for accepted, which Accept reads without a lock.
+//
+// Turns order sends and answers. The turn grows with each rejection, and each
+// value carries the turn in which it was handed out. So an acceptance is later
+// than a rejection if the accepted value was handed out after the rejection
+// had been reported, whatever the order in which the answers arrived.
+type record struct {
 	id       identity
-	src      func() Source // the very source that gave it
-	standby  bool
-	rejected bool
-	accepted atomic.Bool
+	accepted atomic.Uint64 // 1 + the latest turn of an accepted send; 0 is never
+	turn     uint64
+	rejected uint64 // the turn of the first rejection that no acceptance has followed; 0 is none
+	chance   bool   // rejected, but a source has gone back to it: worth one send
+	warned   bool   // the event for its expiry has gone out
 }
 
-func (c *Cache) newEntry(v Value, src Source, standby bool) *entry {
-	now := c.set.time().UnixNano()
-	e := &entry{owner: c, id: c.id(v), src: func() Source { return src }, standby: standby, loaded: now}
+// maxRecords bounds how many credentials a Cache remembers.
+const maxRecords = 256
+
+// record returns the record of a credential, a new one if need be. The least
+// recently used one makes room. c.mu is held.
+func (c *Cache) record(id identity) *record {
+	for i, r := range c.records {
+		if r.id == id {
+			copy(c.records[i:], c.records[i+1:])
+			c.records[len(c.records)-1] = r
+			return r
+		}
+	}
+	if len(c.records) >= maxRecords {
+		c.records = append(c.records[:0], c.records[1:]...)
+	}
+	r := &record{id: id}
+	c.records = append(c.records, r)
+	return r
+}
+
+// An entry is a value and its times, in nanoseconds of wall time. It is
+// immutable.
+type entry struct {
+	val Value
+	// The value is fresh in [floor, floor+span). Below the floor the clock has
+	// been set back by more than the value's life.
+	floor int64
+	span  uint64
+	// Past hard the value has to be read again. Past stale it is not even
+	// served in an outage.
+	hard, stale, loaded int64
+
+	owner   *Cache
+	rec     *record
+	turn    uint64
+	again   bool  // handed out to a call that was refused, because others were accepted since
+	leaf    *node // the source that gave the value
+	standby bool
+}
+
+// newEntry is a value that leaf has just given.
+func (c *Cache) newEntry(v Value, leaf *node, standby bool) *entry {
+	now := c.set.time()
+	v.Tenant = c.tenant
+	e := &entry{val: v, owner: c, leaf: leaf, standby: standby, loaded: now}
 	life, soft := int64(forever), int64(forever)
 	if c.set.ttl > 0 {
 		life = int64(c.set.ttl)
@@ -80,11 +119,14 @@ func (c *Cache) newEntry(v Value, src Source, standby bool) *entry {
 			e.hard, soft, life = end, ahead, left
 		} else {
 			e.hard, soft = min(e.hard, end), min(soft, ahead)
+			if warn := end - int64(c.set.warning); warn > now {
+				soft = min(soft, warn) // the read in which the event goes out
+			}
 		}
 	}
 	if hint := nanos(v.RefreshAfter); !v.RefreshAfter.IsZero() {
 		if !token || hint >= end {
-			hint = min(hint, soft) // it can only ask for more than we do anyway
+			hint = min(hint, soft) // it can only ask for more reads than there are anyway
 		}
 		soft = hint
 	}
@@ -93,8 +135,6 @@ func (c *Cache) newEntry(v Value, src Source, standby bool) *entry {
 	e.stale = min(end, later(e.hard, c.set.stale))
 	e.floor = now - min(life, max(now, 0))
 	e.freshUntil(soft)
-	v.ref = func() *entry { return e }
-	e.val = v
 	return e
 }
 
@@ -110,36 +150,38 @@ func (e *entry) freshUntil(soft int64) {
 	e.span = uint64(max(soft, e.floor) - e.floor) //nolint:gosec // not negative
 }
 
-// keptLike is e with the times of o, which it is preferred to, but not past
-// its own expiry.
+func (e *entry) fresh(now int64) bool {
+	// One unsigned comparison: below the floor the difference wraps.
+	return uint64(now-e.floor) < e.span //nolint:gosec // wraps, as said
+}
+
+// as returns a copy of e that belongs to rec, in its present turn.
+func (e *entry) as(rec *record, again bool) *entry {
+	n := *e
+	n.rec, n.turn, n.again = rec, rec.turn, again
+	n.val.ref = func() *entry { return &n }
+	return &n
+}
+
+// keptLike returns e with the times of o, which it is preferred to, but not
+// past its own expiry.
 func (e *entry) keptLike(o *entry) *entry {
-	n, end := e.copyWith(false), e.val.end()
+	n, end := *e, e.val.end()
 	n.floor, n.hard, n.stale = o.floor, min(o.hard, end), min(o.stale, end)
 	n.freshUntil(min(o.floor+int64(o.span), n.hard)) //nolint:gosec // a time
-	return n
+	return n.as(e.rec, false)
 }
 
-func (e *entry) copyWith(rejected bool) *entry {
-	n := &entry{
-		val: e.val, floor: e.floor, span: e.span, hard: e.hard, stale: e.stale, loaded: e.loaded,
-		owner: e.owner, id: e.id, src: e.src, standby: e.standby, rejected: rejected,
+// entryOf is the entry of this Cache that v was served from; nil if v is from
+// elsewhere.
+func (c *Cache) entryOf(v Value) *entry {
+	if v.ref == nil {
+		return nil
 	}
-	n.accepted.Store(e.accepted.Load())
-	n.val.ref = func() *entry { return n }
-	return n
-}
-
-func (e *entry) buried() *entry { return e.copyWith(true) }
-func (e *entry) healed() *entry { return e.copyWith(false) }
-
-// bridges reports whether e may be served although it is too old.
-func (e *entry) bridges(now int64) bool { return e != nil && !e.rejected && now < e.stale }
-
-// A failure is the cool-down after reads that failed.
-type failure struct {
-	coolDown
-	err  error
-	told bool // a stale-served event went out for it
+	if e := v.ref(); e.owner == c {
+		return e
+	}
+	return nil
 }
 
 const (
@@ -156,102 +198,12 @@ type coolDown struct {
 }
 
 func (d *coolDown) extend(now int64, least time.Duration) {
-	wait := min(firstCoolDown<<min(d.n, 6), maxCoolDown)
-	wait = max(wait, least)
+	wait := max(least, min(firstCoolDown<<min(d.n, 6), maxCoolDown))
 	d.n++
 	d.until = now + int64(float64(wait)*(1+0.2*rand.Float64())) //nolint:gosec // jitter, not a secret
 }
 
-// cooling is false also when the clock jumped back before the cool-down began.
+// cooling is false also when the clock was set back to before the cool-down.
 func (d *coolDown) cooling(now int64) bool {
 	return now < d.until && d.until-now <= int64(maxCoolDown+maxCoolDown/5)
-}
-
-// rest is what is left of the cool-down.
-func (d *coolDown) rest(now int64) time.Duration {
-	if !d.cooling(now) {
-		return 0
-	}
-	return time.Duration(d.until - now)
-}
-
-// A tombstone remembers a rejected value.
-type tombstone struct {
-	id identity
-	coolDown
-	at     int64 // when it was rejected first
-	was    bool  // a service had accepted it before
-	healed bool  // a service has accepted it since
-	spent  bool  // its grace is used up
-	trials int   // how often it was offered again
-	polled int64 // when a source was last read for it
-	wait   time.Duration
-}
-
-// nextPoll returns how long to wait for the next read, and doubles that from
-// one read to the next: also where a value that was accepted again in between
-// starts another recovery.
-func (s *tombstone) nextPoll(now int64) time.Duration {
-	if s.wait == 0 {
-		s.wait = firstPoll
-		return 0
-	}
-	wait := jitter(s.wait)
-	s.wait = min(2*s.wait, maxPoll)
-	return min(wait, max(0, time.Duration(s.polled+int64(wait)-now)))
-}
-
-// reburied is when a rejected value that turns up again counts as a new one: an
-// operator may have gone back to it. It is also for how long the tombstone of
-// a value that was accepted again keeps its grace and cool-down, so that
-// replicas that disagree about a key do not cost a read per answer.
-const reburied = time.Minute
-
-// recent is false also when the clock jumped back.
-func (s *tombstone) recent(now int64) bool { return now >= s.at && now-s.at < int64(reburied) }
-
-// tombstones holds the most recently rejected values, oldest first.
-type tombstones []*tombstone
-
-const maxTombstones = 256
-
-func (t *tombstones) find(id identity) *tombstone {
-	for _, s := range *t {
-		if s.id == id {
-			return s
-		}
-	}
-	return nil
-}
-
-// dead reports that the service refused the value and has not taken it since.
-func (t *tombstones) dead(id identity) bool {
-	s := t.find(id)
-	return s != nil && !s.healed
-}
-
-// mark returns the tombstone of id, a new one if need be.
-func (t *tombstones) mark(id identity, now int64, was bool) *tombstone {
-	if s := t.find(id); s != nil {
-		if !s.healed || s.recent(now) {
-			s.healed = false
-			return s
-		}
-		t.remove(id)
-	}
-	s := &tombstone{id: id, at: now, was: was}
-	if len(*t) >= maxTombstones {
-		*t = append((*t)[:0], (*t)[1:]...)
-	}
-	*t = append(*t, s)
-	return s
-}
-
-func (t *tombstones) remove(id identity) {
-	for i, s := range *t {
-		if s.id == id {
-			*t = append((*t)[:i], (*t)[i+1:]...)
-			return
-		}
-	}
 }

@@ -8,26 +8,31 @@ import (
 )
 
 var (
-	// ErrUnavailable says that a source is not configured in this
-	// environment. A [Chain] tries the next source; alone, it is final.
+	// ErrUnavailable means that a source is not configured in this environment.
+	// A [Chain] then tries the next source.
 	ErrUnavailable = errors.New("credential: source unavailable")
 
-	// ErrRejected says that the service refused every credential that the
-	// source has, now and within the grace. A caller shows the service's own
-	// answer; the fix is to publish a valid credential.
+	// ErrRejected means that the service refused every credential that the
+	// source has and had within the grace. Show the user the service's own
+	// answer. The fix is to publish a valid credential.
 	ErrRejected = errors.New("credential: rejected by the service")
 
-	// ErrNotFound says that the store answered and has no such secret,
+	// ErrNotFound means that the store has answered, and has no such secret,
 	// version or field. The fix is in the configuration or in the store.
 	ErrNotFound = errors.New("credential: not found")
 
 	errNilSource = errors.New("nil source")
+	errZeroCache = errors.New("credential: the zero Cache has no source; make one with NewCache")
+	errNoValue   = errors.New("credential: replace: the rejection holds no value; pass the one that was sent")
 )
 
-// A SourceError tells which source failed, at what, and what to do about it.
-// Neither it nor anything that it wraps may hold the secret or a body.
+// A SourceError tells which source failed, what it tried, and what to do about
+// it. It must not hold the secret or the body of an answer, and the error that it
+// wraps must not either.
 type SourceError struct {
-	// Source names the source, for example "awssecretsmanager".
+	// Source is the name of the source, for example
+	// "awssecretsmanager:prod/openai". If it is only the part before the colon,
+	// a [Cache] completes it.
 	Source string
 	// Op says what was tried, for example `read "prod/openai"`.
 	Op string
@@ -39,6 +44,10 @@ type SourceError struct {
 	// outage, a timeout, throttling). A [Cache] then goes on with the last
 	// good value for a bounded time.
 	Transient bool
+	// Guess tells that Err wraps [ErrUnavailable] because nothing answered in
+	// time, and not because nothing is configured. A [Chain] under a [Cache]
+	// goes on to the next source, and asks this one again at each refresh.
+	Guess bool
 }
 
 // Error returns the source, what was tried, the cause and the hint on one line.
@@ -90,11 +99,11 @@ func (e *ChainError) Unwrap() []error { return e.Errors }
 
 const errPrefix = "credential: "
 
-// bare is the text of err without the prefix of this package, to go into a
-// longer text that has it already.
+// bare is the text of err without the prefix of this package. It is for a
+// longer text that has the prefix already.
 func bare(err error) string { return strings.TrimPrefix(err.Error(), errPrefix) }
 
-// A joined error shows a text of its own and wraps others.
+// A joined error has a text of its own and wraps others.
 type joined struct {
 	text string
 	errs []error
@@ -103,9 +112,9 @@ type joined struct {
 func (e *joined) Error() string   { return e.text }
 func (e *joined) Unwrap() []error { return e.errs }
 
-// permanent reports whether trying the same read again cannot help. An error
-// that nobody classified counts as transient: stale values are bounded anyway,
-// and a custom source rarely says what its errors mean.
+// permanent reports whether it cannot help to try the same read again. An error
+// that nobody has classified can be tried again, because the sources of users
+// rarely say what their errors mean.
 func permanent(err error) bool {
 	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnavailable) {
 		return true
@@ -117,4 +126,13 @@ func permanent(err error) bool {
 		return !se.Transient
 	}
 	return false
+}
+
+// rejectedError says that the service refused all that the source has. Err is
+// why the source gave nothing else; nil if it gave the same again.
+func (c *Cache) rejectedError(err error) error {
+	if err == nil {
+		return fmt.Errorf("%w: %s has no other value; publish a valid one", ErrRejected, c.name)
+	}
+	return &joined{fmt.Sprintf("%v: %s gave no other value: %s", ErrRejected, c.name, bare(err)), []error{ErrRejected, err}}
 }

@@ -2,8 +2,10 @@ package credential_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +68,7 @@ func TestErrorsOfACacheSayWhatFailedAndWhatToDo(t *testing.T) {
 			"credential: store: retrieve: gone, after it was there: source unavailable: not set"},
 		"expired": {func(s *credentialtest.Store) { s.SetValue(credential.Value{Expires: time.Unix(0, 0), Source: "sts"}) }, get,
 			"credential: sts: check the value: it expired at 1970-01-01T00:00:00Z (check the clock here and at the issuer)"},
-		"bad":      {func(s *credentialtest.Store) { s.Rotate("C C") }, get, "credential: store: check the secret: byte 2 of 3 is white space (store the bare key, or name its field)"},
+		"bad":      {func(s *credentialtest.Store) { s.Rotate("C C") }, get, "credential: store: check the secret: byte 2 of 3 is white space (store the key alone)"},
 		"rejected": {func(*credentialtest.Store) {}, refuse, "credential: rejected by the service: store has no other value; publish a valid one"},
 		"rejected, failed": {func(s *credentialtest.Store) { s.Fail(errDown) }, refuse,
 			"credential: rejected by the service: store gave no other value: store: read: 503 Service Unavailable"},
@@ -104,4 +106,26 @@ func TestErrorOfACallThatLeavesNamesTheSource(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// The name of a version stands in logs and reports. A store that is odd, or
+// not the one that was meant, can put there what it was asked with.
+func TestAVersionThatMayBeASecretIsDropped(t *testing.T) {
+	const secret = "sk-CANARY-version-0001"
+	for version, kept := range map[string]bool{
+		"7": true, "0123456789abcdef0123456789abcdef": true, strings.Repeat("v", 128): true, strings.Repeat("v", 129): false,
+		secret: false, "v-" + secret: false, hex.EncodeToString([]byte(secret)): false,
+	} {
+		src := credential.SourceFunc(func(context.Context) (credential.Value, error) {
+			return credential.Value{Secret: credential.NewSecret(secret), Version: version}, nil
+		})
+		cache, err := credential.NewCache(src, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := cache.Retrieve(t.Context())
+		if err != nil || v.Secret.IsZero() || (v.Version == version) != kept || !kept && v.Version != "" {
+			t.Errorf("a version of %d bytes: %d bytes of it are left, %v", len(version), len(v.Version), err)
+		}
+	}
 }

@@ -5,45 +5,84 @@ import (
 	"time"
 )
 
+// An EventKind is the kind of an [Event].
+type EventKind string
+
+// The kinds of events.
+const (
+	// EventLoaded: a read gave the value in use, the first one or the same again.
+	EventLoaded EventKind = "loaded"
+	// EventRotated: a read gave another value, which is now in use.
+	EventRotated EventKind = "rotated"
+	// EventPromoted: the standby's value is now in use.
+	EventPromoted EventKind = "promoted"
+	// EventRejected: the service refused the value in use, and the source is
+	// read for another one. A refusal that is refuted before the read, because
+	// the service accepts the value on other calls, is no event.
+	EventRejected EventKind = "rejected"
+	// EventFailed: a read failed, or gave nothing that is not rejected.
+	EventFailed EventKind = "failed"
+	// EventStaleServed: a value past its TTL bridges an outage of the source.
+	EventStaleServed EventKind = "stale-served"
+	// EventExpiring: the value in use will soon expire, and the source has no
+	// other one; see CacheOptions.ExpiryWarning. There is one for each value.
+	EventExpiring EventKind = "expiring"
+	// EventSkipped: a chain passed over a source that is not available, and
+	// another one was available. Err says why.
+	EventSkipped EventKind = "skipped"
+)
+
 // An Event tells what happened to the credential in a [Cache], for an audit
 // log or a metric. It never holds the secret.
 type Event struct {
-	// Kind is one of
-	//
-	//	loaded        a read gave the value in use: the first one, or the same again
-	//	rotated       a read gave another value, now in use
-	//	promoted      the standby's value is now in use
-	//	rejected      the service refused the value in use, for the first time
-	//	failed        a read failed, or gave nothing that is not rejected
-	//	stale-served  an outage is bridged with a value older than its TTL
-	Kind string
-	// Time is when it happened, by the Cache's clock.
+	// Kind is what happened.
+	Kind EventKind
+	// Time is when it happened, by the clock of the Cache.
 	Time time.Time
 	// Source and Version are those of the value, or of what failed.
 	Source, Version string
-	// Age is how long ago the value was loaded; zero if it just was.
+	// Tenant is whose credential it is, if the Cache is one of [Tenants].
+	Tenant string
+	// Age is how long ago the value was loaded; zero if it has just been.
 	Age time.Duration
-	// Err is why a read failed; nil otherwise.
+	// Expires is when the value expires; zero if it does not.
+	Expires time.Time
+	// Took is how long the read has taken that the event tells of, by the clock of the
+	// Cache: of the kinds loaded, rotated, promoted and failed. It is zero for others.
+	Took time.Duration
+	// Err is why a read failed or a source was passed over; nil otherwise.
 	Err error
 }
 
-func (c *Cache) emit(kind string, e *entry, err error) {
+// emit tells the handler what happened to e, the value in use; nil is none.
+func (c *Cache) emit(kind EventKind, e *entry, err error) { c.tell(c.event(kind, e, err)) }
+
+// emitRead is emit for what a read has brought.
+func (c *Cache) emitRead(r *read, kind EventKind, e *entry, err error) {
+	ev := c.event(kind, e, err)
+	ev.Took = time.Duration(max(0, c.set.time()-r.began))
+	c.tell(ev)
+}
+
+func (c *Cache) event(kind EventKind, e *entry, err error) Event {
+	ev := Event{Kind: kind, Source: c.name, Err: err}
+	se := (*SourceError)(nil)
+	switch {
+	case kind == EventFailed && errors.As(err, &se):
+		ev.Source = se.Source
+	case e != nil:
+		ev.Source, ev.Version, ev.Expires = e.val.Source, e.val.Version, e.val.Expires
+		ev.Age = time.Duration(max(0, c.set.time()-e.loaded))
+	}
+	return ev
+}
+
+// tell calls the handler. A panic of it must not fail the calls that wait.
+func (c *Cache) tell(ev Event) {
 	if c.set.onEvent == nil {
 		return
 	}
-	now := c.set.time()
-	ev := Event{Kind: kind, Time: now, Err: err}
-	se := (*SourceError)(nil)
-	switch {
-	case kind == "failed" && errors.As(err, &se):
-		ev.Source = se.Source
-	case e != nil:
-		ev.Source, ev.Version = e.val.Source, e.val.Version
-		ev.Age = time.Duration(max(0, now.UnixNano()-e.loaded))
-	default:
-		ev.Source = sourceName(c.src())
-	}
-	// A panic of the handler must not fail the calls that wait for this one.
 	defer func() { _ = recover() }()
+	ev.Time = time.Unix(0, c.set.time())
 	c.set.onEvent(ev)
 }

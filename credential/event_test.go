@@ -81,6 +81,36 @@ func TestEventsSayWhatHappenedToWhat(t *testing.T) {
 	})
 }
 
+func TestEventsOfReadsSayHowLongTheyTook(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store, log := credentialtest.NewStore(key(1)), &log{}
+		store.Delay(2 * time.Second)
+		cache := newCache(t, store, &credential.CacheOptions{TTL: time.Minute, OnEvent: log.add})
+		v := retrieve(t, cache, 1)
+		store.Rotate(key(2))
+		replace(t, cache, v, 2)
+		store.Fail(errDown)
+		pass(2 * time.Minute)
+		retrieve(t, cache, 2)
+		pass(10 * time.Second)
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		for _, e := range log.events {
+			want := 2 * time.Second
+			switch e.Kind {
+			case credential.EventRejected, credential.EventStaleServed:
+				want = 0
+			}
+			if e.Took != want {
+				t.Errorf("%s took %v, want %v", e.Kind, e.Took, want)
+			}
+		}
+		if len(log.events) < 4 {
+			t.Errorf("%d events", len(log.events))
+		}
+	})
+}
+
 func TestEventOfARejectionComesBeforeItsCure(t *testing.T) {
 	store, log := credentialtest.NewStore(key(0)), &log{}
 	cache := newCache(t, store, &credential.CacheOptions{OnEvent: log.add})
@@ -89,6 +119,7 @@ func TestEventOfARejectionComesBeforeItsCure(t *testing.T) {
 	for n := 1; n <= 100; n++ {
 		store.Rotate(key(n))
 		v = replace(t, cache, v, n)
+		cache.Accept(v) // or the source would look like one that mints what no service takes
 		if kinds := log.kinds(); kinds != "rejected rotated" {
 			t.Fatalf("events: %s", kinds)
 		}

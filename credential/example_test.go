@@ -91,3 +91,30 @@ func ExampleEnv() {
 	fmt.Println(v.Source, len(v.Secret.Reveal()), err)
 	// Output: env:LATCHKEY_EXAMPLE_KEY 11 <nil>
 }
+
+// A service has customers who each bring a key. The context of a call says
+// whose key it gets.
+func ExampleTenants() {
+	keys := map[string]string{"acme": "sk-CANARY-acme", "globex": "sk-CANARY-globex"} // in a store, really
+	tenants, err := credential.NewTenants(func(_ context.Context, tenant string) (credential.Source, error) {
+		key, ok := keys[tenant]
+		if !ok {
+			return nil, credential.ErrNotFound
+		}
+		return credential.Static(credential.NewSecret(key), credential.APIKey), nil
+	}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	v, err := tenants.Retrieve(credential.WithTenant(context.Background(), "acme"))
+	fmt.Println(v.Tenant, v.Source, err)
+	_, err = tenants.Retrieve(credential.WithTenant(context.Background(), "initech"))
+	fmt.Println(err)
+	_, err = tenants.Retrieve(context.Background())
+	fmt.Println(err)
+	// Output:
+	// acme static <nil>
+	// credential: tenant "initech": not found
+	// credential: tenants: the context names no tenant; make it with WithTenant
+}

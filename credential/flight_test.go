@@ -207,23 +207,48 @@ func TestSourceWithABadNameIsNamedByItsType(t *testing.T) {
 	}
 }
 
-func TestReadGetsTheCallersValuesButNotItsDeadline(t *testing.T) {
-	type ctxKey struct{}
+func TestAReadSeesNothingOfTheCallButItsTrace(t *testing.T) {
+	type traceKey struct{}
+	type accountKey struct{}
 	bubble(t, func(t *testing.T) {
+		read := 0
 		cache := newCache(t, credential.SourceFunc(func(ctx context.Context) (credential.Value, error) {
-			if ctx.Value(ctxKey{}) != "trace" {
-				t.Error("the caller's context values are lost: a trace would break")
+			read++
+			if ctx.Value(traceKey{}) != "trace" {
+				t.Error("the trace is lost")
+			}
+			if ctx.Value(accountKey{}) != nil {
+				t.Error("one caller's context decides another's credential")
 			}
 			if end, ok := ctx.Deadline(); !ok || time.Until(end) != 3*time.Second {
 				t.Errorf("the read has %v, want the Timeout", time.Until(end))
 			}
-			return apiKey(1), nil
-		}), &credential.CacheOptions{Timeout: 3 * time.Second})
-		ctx, cancel := context.WithTimeout(context.WithValue(background, ctxKey{}, "trace"), time.Second)
+			return apiKey(read), nil
+		}), &credential.CacheOptions{Timeout: 3 * time.Second, ReadContext: func(call context.Context) context.Context {
+			ctx, cancel := context.WithCancel(context.WithValue(background, traceKey{}, call.Value(traceKey{})))
+			cancel()
+			return ctx // a read does not end with a call
+		}})
+		ctx := context.WithValue(context.WithValue(background, traceKey{}, "trace"), accountKey{}, "mine")
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		v, err := cache.Retrieve(ctx)
 		want(t, 1, v, err)
+		v, err = cache.Replace(ctx, reject(v))
+		want(t, 2, v, err)
 	})
+}
+
+func TestAReadContextThatFailsIsTheBackground(t *testing.T) {
+	for name, f := range map[string]func(context.Context) context.Context{
+		"panics":      func(context.Context) context.Context { panic("CANARY") },
+		"returns nil": func(context.Context) context.Context { return nil },
+	} {
+		cache := newCache(t, credentialtest.NewStore(key(1)), &credential.CacheOptions{ReadContext: f})
+		if v, err := cache.Retrieve(background); err != nil || nth(v) != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestEachSourceOfAChainHasItsOwnTimeout(t *testing.T) {

@@ -271,7 +271,11 @@ func TestAcceptHealsARejectedValue(t *testing.T) {
 			t.Errorf("resend: %v", err)
 		}
 		reads := store.Reads()
-		replace(t, cache, after, 1) // a late 401 from before the recovery
+		var wg sync.WaitGroup
+		wg.Go(func() { replace(t, cache, after, 1) }) // a late 401 from before the recovery
+		synctest.Wait()
+		cache.Accept(retrieve(t, cache, 1)) // and another call
+		wg.Wait()
 		wantReads(t, store, reads)
 		pass(2 * time.Minute)
 		v := retrieve(t, cache, 1)

@@ -156,7 +156,7 @@ func (l *log) kinds() string {
 	defer l.mu.Unlock()
 	var kinds []string
 	for _, e := range l.events {
-		kinds = append(kinds, e.Kind)
+		kinds = append(kinds, string(e.Kind))
 	}
 	l.events = nil
 	return strings.Join(kinds, " ")

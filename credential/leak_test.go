@@ -169,6 +169,17 @@ func TestNothingPrintsASecret(t *testing.T) {
 	n += checkSinks(t, "Cache", cache)
 	n += checkSinks(t, "failed Cache", down)
 	n += checkSinks(t, "CacheOptions", credential.CacheOptions{OnEvent: log.add})
+	tenants := newTenants(t, func(context.Context, string) (credential.Source, error) { return chain, nil }, nil)
+	owned, err2 := tenants.Retrieve(as("acme"))
+	if err2 != nil {
+		t.Fatal(err2)
+	}
+	_, closed := newTenants(t, func(context.Context, string) (credential.Source, error) { panic(key(1)) }, nil).Retrieve(as("acme"))
+	n += checkSinks(t, "Tenants", tenants)
+	n += checkSinks(t, "a tenant's Value", owned)
+	n += checkSinks(t, "a tenant's error", closed)
+	n += checkSinks(t, "TenantsOptions", credential.TenantsOptions{Cache: credential.CacheOptions{OnEvent: log.add}})
+	n += checkSinks(t, "a context", as("acme"))
 	n += checkSinks(t, "SourceFunc", credential.SourceFunc(static.Retrieve))
 	n += checkSinks(t, "SourceError", source)
 	n += checkSinks(t, "SourceError by value", *source)

@@ -3,3 +3,5 @@
 package credential_test
 
 const callsPerSecond = 1000
+
+const share = 1

@@ -261,7 +261,7 @@ func TestLateRejectionOfAnOldValueJoinsTheRecoveryOfTheNew(t *testing.T) {
 	})
 }
 
-func TestStoreThatGoesBackToARejectedValueIsNotTrusted(t *testing.T) {
+func TestStoreThatGoesBackToARejectedValueIsWorthOneSend(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := credentialtest.NewStore(key(1))
 		cache, v1 := accepted(t, store, nil)
@@ -272,10 +272,13 @@ func TestStoreThatGoesBackToARejectedValueIsNotTrusted(t *testing.T) {
 		wantErr(t, err, credential.ErrRejected)
 		store.Rotate(key(1))
 		pass(5 * time.Minute)
-		v1 = retrieve(t, cache, 1) // all that there is, but both are refused
-		_, err = cache.Replace(background, reject(v2))
-		wantErr(t, err, credential.ErrRejected)
-		cache.Accept(v1) // until the service takes it
+		v1 = retrieve(t, cache, 1)
+		replace(t, cache, v2, 1)
+		for _, v := range []credential.Value{v1, v2} { // but not more than one
+			_, err = cache.Replace(background, reject(v))
+			wantErr(t, err, credential.ErrRejected)
+		}
+		cache.Accept(retrieve(t, cache, 1)) // until the service takes it
 		replace(t, cache, v2, 1)
 	})
 }
@@ -293,10 +296,10 @@ func TestReplaceDuringAnOutageTellsBoth(t *testing.T) {
 		if n := strings.Count(err.Error(), "credential:"); n != 1 {
 			t.Errorf("the prefix is there %d times: %v", n, err)
 		}
-		// A rejected value does not bridge an outage.
+		// The service may take it again, and its own answer tells more than the
+		// outage of the store.
 		pass(10 * time.Minute)
-		_, err = cache.Retrieve(background)
-		wantErr(t, err, errDown)
+		retrieve(t, cache, 1)
 	})
 }
 
@@ -325,5 +328,23 @@ func TestAcceptOfAnotherCachesValueChangesNothing(t *testing.T) {
 		if d := took(func() { replace(t, cache, v, 1) }); d < time.Second {
 			t.Errorf("took %v", d)
 		}
+	})
+}
+
+// A program that never calls Accept looks like one whose credentials no service
+// takes, but rotations are far between.
+func TestRotationsWithoutAcceptAreStillPickedUpAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := credentialtest.NewStore(key(0))
+		cache := newCache(t, store, &credential.CacheOptions{TTL: -1})
+		v := retrieve(t, cache, 0)
+		for n := 1; n <= 20; n++ {
+			pass(time.Hour)
+			store.Rotate(key(n))
+			if d := took(func() { v = replace(t, cache, v, n) }); d != 0 {
+				t.Errorf("rotation %d took %v", n, d)
+			}
+		}
+		wantReads(t, store, 21)
 	})
 }

@@ -13,18 +13,16 @@ const (
 	bearerPrefix = "Bearer "
 )
 
-// A Secret is a string that does not print, log or marshal itself: fmt, slog,
-// encoding/json, encoding/xml, templates, errors and panics show
-// "[redacted]", also where the Secret sits in an unexported field. The text
-// lives in a closure, because fmt, go-cmp and spew read every other
-// representation by reflection.
+// A Secret is a string that nothing prints by accident: fmt, slog,
+// encoding/json, encoding/xml, templates, errors and panics show "[redacted]",
+// even if the Secret is in an unexported field. The text is in a closure,
+// because fmt, go-cmp and spew read everything else by reflection.
 //
-// The zero Secret is empty. A Secret is immutable and safe for concurrent
-// use. It is not comparable with ==; use [Secret.Equal]. Its memory is the
-// garbage collector's and is not erased.
+// The zero Secret is empty. A Secret is immutable and safe for concurrent use.
+// It cannot be compared with ==; use [Secret.Equal]. Its memory is not erased.
 type Secret struct {
-	// header returns the text with bearerPrefix before it, so that neither
-	// form of the header costs an allocation per request.
+	// header returns the text after bearerPrefix, so that Reveal and Bearer
+	// need no allocation.
 	header func() string
 }
 
@@ -34,8 +32,8 @@ func NewSecret(text string) Secret {
 	return Secret{header: func() string { return header }}
 }
 
-// Reveal returns the text. Search for its callers, and those of
-// [Secret.Bearer], to audit every use.
+// Reveal returns the text. To audit the uses of secrets, search for the callers
+// of Reveal and [Secret.Bearer].
 func (s Secret) Reveal() string {
 	if s.header == nil {
 		return ""
@@ -56,8 +54,8 @@ func (s Secret) Bearer() string {
 // IsZero reports whether s holds no text.
 func (s Secret) IsZero() bool { return len(s.Reveal()) == 0 }
 
-// Equal reports whether s and t hold the same text, in a time that depends on
-// the lengths only.
+// Equal reports whether s and t hold the same text. The time that it takes
+// depends on their lengths only.
 func (s Secret) Equal(t Secret) bool {
 	a, b := sha256.Sum256([]byte(s.Reveal())), sha256.Sum256([]byte(t.Reveal()))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1

@@ -8,10 +8,18 @@ import (
 // A Source supplies a credential on demand.
 //
 // Retrieve returns the credential that is current now. It must be safe for
-// concurrent use and must honor ctx. It returns an error wrapping
-// [ErrUnavailable] if the source is not configured in this environment, which
-// lets a [Chain] try the next one; every other error is final. A Source does
-// not cache: that is the work of the one [Cache] around it.
+// concurrent use and must return when ctx is done. If the source is not
+// configured in this environment, the error wraps [ErrUnavailable], and a
+// [Chain] tries the next source; every other error is final. A Source does not
+// cache, because the one [Cache] around it does.
+//
+// A Source that decorates another one, to measure it for example, should have
+// a method
+//
+//	Unwrap() credential.Source
+//
+// so that a Cache finds what the other one can do: to renew (see [Renewer]), and
+// to name a standby (see [Standby]).
 type Source interface {
 	Retrieve(ctx context.Context) (Value, error)
 }
@@ -28,17 +36,17 @@ func (f SourceFunc) Retrieve(ctx context.Context) (Value, error) {
 	return f(ctx)
 }
 
-// A Renewer is a [Source] that can do better than Retrieve after a service
-// has rejected its value: pass on a claims challenge, bypass an upstream
-// cache, log in again. The [Cache] calls Renew on the very source that gave
-// the value. The rules of Retrieve hold for Renew. A Renewer that can only
-// get the same value again returns it; the Cache notices.
+// A Renewer is a [Source] that can do better than Retrieve after a service has
+// rejected its value: pass on a claims challenge, bypass a cache on the way, or
+// log in again. A [Cache] calls Renew of the source that gave the value. The
+// rules of Retrieve hold for Renew, too. A Renewer that can only get the same
+// value again returns it; the Cache notices.
 type Renewer interface {
 	Source
 	Renew(ctx context.Context, r Rejection) (Value, error)
 }
 
-// A Rejection tells that a service refused a credential.
+// A Rejection is the report that a service refused a credential.
 type Rejection struct {
 	// Value is the value that was sent, as the Cache returned it.
 	Value Value
@@ -50,8 +58,8 @@ type Rejection struct {
 	Challenge string
 }
 
-// sourceName names src in errors and events without asking it for a value. A
-// String method that panics, on a nil pointer say, must not fail a call.
+// sourceName is the name of src in errors and events: what its String method
+// returns, or its type. A method that panics must not fail a call.
 func sourceName(src Source) (name string) {
 	if src == nil {
 		return "nil"

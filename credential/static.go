@@ -4,24 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
 const (
 	maxSecret = 16 << 10
-	maxFile   = 64 << 10
-	// fileRecheck is how often a file in use is read again: well within the
-	// minute that a kubelet takes to update a mounted secret.
+	// fileRecheck is how often a file in use is read again. A kubelet takes up
+	// to a minute to update a mounted secret.
 	fileRecheck = 10 * time.Second
 )
 
-// Static returns a Source of one secret that never changes. It is for tests
-// and for keys that the program already has. An empty secret is [ErrUnavailable].
+// Static returns a Source of one secret that never changes. It is for tests,
+// and for keys that the program already has. If the secret is empty the error of
+// Retrieve wraps [ErrUnavailable].
 func Static(secret Secret, scheme Scheme) Source {
-	return &static{v: Value{Secret: secret, Scheme: scheme, Source: "static"}}
+	return &static{v: Value{Secret: secret, Scheme: scheme, Source: "static", Fixed: true}}
 }
 
 type static struct{ v Value }
@@ -33,15 +34,16 @@ func (s *static) Retrieve(ctx context.Context) (Value, error) {
 		return Value{}, context.Cause(ctx)
 	}
 	if s.v.Secret.IsZero() {
-		return Value{}, unavailable("static", "the secret is empty", "pass a secret")
+		return Value{}, unavailable("static", "the "+s.v.noun()+" is empty", "pass one")
 	}
 	return checked(s.v)
 }
 
-// Env returns a Source that reads the API key in the environment variable
-// name, at each Retrieve. Unset or empty is [ErrUnavailable]; a value that
-// cannot be a key (see [NewCache]) is an error that does not quote it. Nor is
-// a name quoted that starts like a key of OpenAI: somebody passed the key.
+// Env returns a Source of the API key in an environment variable, which it
+// reads at each Retrieve. If the variable is unset or empty the error wraps
+// [ErrUnavailable]. A value that cannot be a key (see [NewCache]) is an error
+// that does not quote the value. If name begins with "sk-", somebody has passed
+// the key itself, and errors do not quote the name either.
 func Env(name string) Source { return env(name) }
 
 type env string
@@ -68,16 +70,17 @@ func (e env) Retrieve(ctx context.Context) (Value, error) {
 	if text == "" {
 		return Value{}, unavailable(e.String(), "the variable is unset or empty", "set it")
 	}
-	return checked(Value{Secret: NewSecret(text), Source: e.String()})
+	return checked(Value{Secret: NewSecret(text), Source: e.String(), Fixed: true})
 }
 
-// File returns a Source that reads the API key in the file at path, at each
-// Retrieve, and asks its Cache to look again after 10 seconds of use: a
-// mounted Kubernetes secret or the file of an agent is picked up when it
-// changes, and at once on a rejection. One trailing newline is dropped. A
-// missing file is [ErrUnavailable]; a file that is empty, larger than 64 KiB,
-// unreadable or not a regular file is an error. Version is the time of the
-// last modification.
+// File returns a Source of the API key in the file at path, which it reads at
+// each Retrieve. One trailing newline is dropped. A [Cache] reads the file again
+// after 10 seconds of use, so that it notices when a mounted Kubernetes secret
+// or the file of an agent has changed, and at once after a rejection.
+//
+// If there is no such file the error wraps [ErrUnavailable]. A file that is
+// empty, larger than 64 KiB, unreadable or not a regular file is another error.
+// Version is the time of the last modification.
 func File(path string) Source { return file(path) }
 
 type file string
@@ -88,107 +91,27 @@ func (f file) Retrieve(ctx context.Context) (Value, error) {
 	if ctx.Err() != nil {
 		return Value{}, context.Cause(ctx)
 	}
-	fail := func(err error, hint string) (Value, error) {
+	in, err := smallfile.Read(string(f), smallfile.Max)
+	if err != nil {
+		hint := "let the process read it"
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return Value{}, unavailable(f.String(), "there is no such file", "mount or write it")
+		case errors.Is(err, smallfile.ErrNotRegular):
+			hint = "name the file that holds the key"
+		case errors.Is(err, smallfile.ErrTooLarge):
+			hint = "name the file that holds only the key"
+		}
 		return Value{}, &SourceError{Source: f.String(), Op: "read", Err: err, Hint: hint}
 	}
-	// Stat first: opening a named pipe would block.
-	info, err := os.Stat(string(f))
-	switch {
-	case errors.Is(err, os.ErrNotExist) || f == "":
-		return Value{}, unavailable(f.String(), "there is no such file", "mount or write it")
-	case err != nil:
-		return fail(plainPathError(err), "let the process read it")
-	case !info.Mode().IsRegular():
-		return fail(errors.New("not a regular file"), "name the file that holds the key")
-	case info.Size() > maxFile:
-		return fail(fmt.Errorf("%d bytes, at most %d are read", info.Size(), maxFile), "name the file that holds only the key")
-	}
-	in, err := os.Open(string(f))
-	if err != nil {
-		return fail(plainPathError(err), "let the process read it")
-	}
-	defer func() { _ = in.Close() }() // read only
-	if now, err := in.Stat(); err == nil {
-		info = now // a mount may have been swapped since
-	}
-	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	if err != nil {
-		return fail(plainPathError(err), "try again")
-	}
-	if len(data) > maxFile {
-		return fail(fmt.Errorf("more than %d bytes", maxFile), "name the file that holds only the key")
-	}
 	return checked(Value{
-		Secret:       NewSecret(string(data)),
+		Secret:       NewSecret(string(in.Text)),
 		Source:       f.String(),
-		Version:      info.ModTime().UTC().Format(time.RFC3339Nano),
+		Version:      in.Modified.UTC().Format(time.RFC3339Nano),
 		RefreshAfter: time.Now().Add(fileRecheck),
 	})
 }
 
-// plainPathError drops the path, which the SourceError names already.
-func plainPathError(err error) error {
-	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 func unavailable(source, what, hint string) error {
 	return &SourceError{Source: source, Err: fmt.Errorf("%w: %s", ErrUnavailable, what), Hint: hint}
-}
-
-// checked returns v with its secret normalized, or why it cannot be sent.
-func checked(v Value) (Value, error) {
-	text := v.Secret.Reveal()
-	clean, err := normalize(text)
-	if err != nil {
-		return Value{}, &SourceError{Source: v.Source, Op: "check the secret", Err: err, Hint: "store the bare key, or name its field"}
-	}
-	if len(clean) != len(text) {
-		v.Secret = NewSecret(clean)
-	}
-	return v, nil
-}
-
-// normalize drops one trailing newline and admits what can stand in a header
-// and be a key: 1 byte to 16 KiB of printable ASCII without spaces (RFC 9110,
-// section 5.5; RFC 6750, section 2.1). net/http would send other bytes in
-// silence, and the service would answer with a puzzling 401. The errors tell
-// the position and the kind, never the content.
-func normalize(text string) (string, error) {
-	if t, ok := strings.CutSuffix(text, "\n"); ok {
-		text = strings.TrimSuffix(t, "\r")
-	}
-	switch {
-	case text == "":
-		return "", errors.New("it is empty")
-	case len(text) > maxSecret:
-		return "", fmt.Errorf("it has %d bytes, a key has at most %d", len(text), maxSecret)
-	case strings.HasPrefix(text, "@Microsoft.KeyVault("):
-		return "", errors.New("it is an unresolved Key Vault reference: the platform could not read the vault")
-	case text[0] == '{' || text[0] == '[':
-		return "", errors.New("it is a JSON document, not a key")
-	case text[0] == '"' || text[0] == '\'':
-		return "", errors.New("it is in quotes")
-	}
-	for i := range len(text) {
-		if c := text[i]; c <= ' ' || c > '~' {
-			return "", fmt.Errorf("byte %d of %d is %s", i+1, len(text), kindOfByte(c))
-		}
-	}
-	return text, nil
-}
-
-func kindOfByte(c byte) string {
-	switch {
-	case c == '\n' || c == '\r':
-		return "a line break"
-	case c == ' ' || c == '\t':
-		return "white space"
-	case c < ' ' || c == 0x7f:
-		return "a control character"
-	default:
-		return "not ASCII"
-	}
 }

@@ -27,8 +27,8 @@ func (s Scheme) String() string {
 	}
 }
 
-// A Value is a credential and what is known about it. All of it but Secret
-// may be logged. A Value is not comparable with ==: compare secrets with
+// A Value is a credential and what is known about it. Everything in it except
+// Secret may be logged. A Value cannot be compared with ==; compare secrets with
 // [Secret.Equal].
 type Value struct {
 	// Secret is the key or token.
@@ -38,17 +38,26 @@ type Value struct {
 	// Expires is when the credential stops being valid; zero if it does not
 	// expire. A Cache never serves a value past it.
 	Expires time.Time
-	// RefreshAfter is the issuer's hint from when on a newer credential
-	// should be fetched, while this one is still good; zero if it has none.
+	// RefreshAfter is when to fetch a newer credential although this one is
+	// still good, as the issuer recommends; zero if it does not.
 	RefreshAfter time.Time
 	// Version is the store's name for this version of the secret. It is for
-	// display and audit and never decides whether two values are the same.
+	// display and audit; values with different versions may be the same. A
+	// [Cache] drops one of more than 128 bytes, and one that holds the secret.
 	Version string
-	// Source names where the value came from, for example
-	// "awssecretsmanager" or "env:OPENAI_API_KEY".
+	// Source is the name of the source that the value came from, for example
+	// "awssecretsmanager:prod/openai" or "env:OPENAI_API_KEY". Errors and events
+	// use the same name.
 	Source string
+	// Fixed tells that the source gives the same credential for as long as the
+	// process runs: a constant, an environment variable, a pinned version. When
+	// a service rejects it, the [Cache] reads once and does not wait for
+	// another one.
+	Fixed bool
+	// Tenant is whose credential it is, if it comes from [Tenants].
+	Tenant string
 
-	// ref is the cache entry that the value was served from: a func, so that
-	// no printer by reflection walks into the source.
+	// ref returns the entry of the Cache that the value is from. It is a func,
+	// because printers that use reflection do not look into one.
 	ref func() *entry
 }

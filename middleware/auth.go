@@ -7,10 +7,13 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/sent"
 	"github.com/latchkey-go/latchkey/internal/wire"
+	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
 
 const (
@@ -35,58 +38,82 @@ type AuthOptions struct {
 	// service, Azure API Management, which is sent beside the credential in
 	// Ocp-Apim-Subscription-Key. A 401 of the gateway's own replaces this key
 	// and leaves the credential alone. KeyHeader must be another header.
-	SubscriptionKey *credential.Cache
+	SubscriptionKey credential.Provider
+	// PlainHTTP allows an origin of "http://" that is not a loopback address, for
+	// a mesh or a gateway in the same cluster that adds TLS itself. Everybody on
+	// the way can read the credential. No redirect is followed then.
+	PlainHTTP bool
+	// Refused reports whether an answer refuses the credential, for services that
+	// do not say so with a 401. It is asked about the answers of 400 and above
+	// that Auth does not know for refusals; body is the answer's, cut at
+	// [DefaultMaxErrorBody] bytes and with the credential redacted, and must not
+	// be changed. It may be called by several goroutines. Nil asks nobody.
+	Refused func(resp *http.Response, body []byte) bool
 }
 
-// Auth returns a layer that puts cache's credential on each request, and on a
-// 401 replaces it and sends the request again.
+// Auth returns a layer that puts the provider's credential on each request, and
+// when the service refuses it replaces it and sends the request again.
 //
 // The layer serves one origin, "https://host[:port]" (plain http for loopback
-// addresses only). A request to any other scheme, host or port, for example a
-// redirect, fails with [ErrOrigin]: nothing is sent and no credential is
-// fetched. An error of the cache is returned as it is.
+// addresses only, unless PlainHTTP is set). A request to any other scheme, host
+// or port, for example a redirect, fails with [ErrOrigin]: nothing is sent and
+// no credential is fetched. An error of the provider is returned as it is.
 //
 // Authorization, api-key, Ocp-Apim-Subscription-Key, X-Api-Key and KeyHeader
 // of the incoming request are dropped. What is sent is a copy; the caller's
 // request and its header are not changed, and resp.Request is the caller's.
 //
-// On a 401 that another credential can cure, [credential.Cache.Replace] is
-// asked for one, and the request is sent again if its body can be had again
+// On a refusal that another credential can cure, the provider's Replace is asked
+// for one, and the request is sent again if its body can be had again
 // (GetBody): at most four sends in all. Otherwise the caller gets the service's
-// own 401. Not curable are a missing permission, a wrong organization, a
-// refused IP address and a key that did not arrive.
+// own answer. A refusal is a 401, but for a missing permission, a wrong
+// organization, a refused IP address and a key that did not arrive; the 400 of
+// LiteLLM and of Google's OpenAI-compatible endpoint for a key that is not
+// valid; the 403 of Amazon Bedrock and API Gateway for an expired or unknown
+// token, and of Azure where keys are switched off; and what Refused says. A
+// spent quota of API Management is a 403, too, and is none.
+//
+// The provider's Accept is told of each other answer below 500 that proves the
+// credential: 2xx, 400, 404 and 429 among them, but no redirect and no 403.
 //
 // The body of an answer of status 300 or above is cut at
 // [DefaultMaxErrorBody] bytes, and the credential, if the server echoes it
 // there or in a header, is replaced by "[redacted]".
 //
-// Auth fails if cache is nil, or origin or an option is malformed.
-func Auth(cache *credential.Cache, origin string, opts *AuthOptions) (Middleware, error) {
-	if cache == nil {
-		return nil, errors.New("middleware: auth: nil cache; make one with credential.NewCache")
-	}
-	o, err := parseOrigin(origin)
-	if err != nil {
-		return nil, err
+// Auth fails if the provider is nil, or origin or an option is malformed.
+func Auth(provider credential.Provider, origin string, opts *AuthOptions) (Middleware, error) {
+	if missing(provider) {
+		return nil, errors.New("middleware: auth: nil provider; make one with credential.NewCache")
 	}
 	if opts == nil {
 		opts = &AuthOptions{}
 	}
+	o, err := parseOrigin(origin, opts.PlainHTTP)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkKeyHeader(opts.KeyHeader); err != nil {
 		return nil, err
 	}
-	header := http.CanonicalHeaderKey(opts.KeyHeader)
-	gateway := opts.SubscriptionKey
-	if gateway != nil && header == subscriptionKey {
+	header, gateway := http.CanonicalHeaderKey(opts.KeyHeader), opts.SubscriptionKey
+	switch {
+	case gateway == nil:
+	case missing(gateway):
+		return nil, errors.New("middleware: auth: SubscriptionKey is a nil *credential.Cache; make one with credential.NewCache")
+	case header == subscriptionKey:
 		return nil, errors.New("middleware: auth: KeyHeader and SubscriptionKey are for the same header; give one")
 	}
 	return func(next http.RoundTripper) http.RoundTripper {
-		a := &auth{cache: cache, gateway: gateway, origin: o, keyHeader: header, next: next.RoundTrip}
-		if at, ok := next.(attemptTripper); ok {
-			a.nextAttempt = at.roundTripAttempt
-		}
+		a := &auth{provider: provider, gateway: gateway, origin: o, keyHeader: header, isRefusal: opts.Refused, traces: newConnTracesFunc(), next: next.RoundTrip}
+		a.canceler = cancelerOf(next)
 		return a
 	}, nil
+}
+
+// missing reports whether p is nil, or a nil Cache.
+func missing(p credential.Provider) bool {
+	cache, ok := p.(*credential.Cache)
+	return p == nil || ok && cache == nil
 }
 
 func checkKeyHeader(name string) error {
@@ -103,22 +130,27 @@ func checkKeyHeader(name string) error {
 }
 
 type auth struct {
-	cache     *credential.Cache
-	gateway   *credential.Cache // nil if there is none
+	provider  credential.Provider
+	gateway   credential.Provider // nil if there is none
 	origin    origin
 	keyHeader string
-	// Funcs, so that no printer by reflection walks into what is below.
-	next        func(*http.Request) (*http.Response, error)
-	nextAttempt func(*http.Request, *attempt) (*http.Response, error)
+	isRefusal func(*http.Response, []byte) bool // nil for none but our own
+	looked    atomic.Bool                       // somebody looks at the records of sends
+	// Funcs, so that printing the struct does not show what is behind them.
+	traces   func() *connTraces
+	next     func(*http.Request) (*http.Response, error)
+	canceler func(*http.Request)
 }
 
 // An outgoing is all that one send needs, in one allocation.
 type outgoing struct {
 	req     http.Request
 	value   [2]string
-	attempt attempt
-	answer  hiddenBody
-	body    io.ReadCloser
+	sent    credentials
+	secrets sentRoom
+	sending sending
+	body    observedBody
+	room    io.ReadCloser
 }
 
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -126,23 +158,33 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	c, err := a.credentials(req.Context())
+	v, err := a.credentials(req)
 	if err != nil {
 		closeBody(req)
-		return nil, &credentialError{err}
+		return nil, &credentialError{wraperr.Context(req.Context(), err), a.nobody(req)}
 	}
-	number, reason := retryFrom(req.Context())
-	resp, err := a.send(req, req.Body, c, number, reason)
-	for sends := 1; err == nil && resp.StatusCode == http.StatusUnauthorized; sends++ {
-		next, body, ok := a.replacement(req, resp, c, sends)
-		if !ok {
-			break
+	_, c := begin(req)
+	reason, body := reasonOf(req, c), req.Body
+	for sends := 1; ; sends++ {
+		o := a.outgoing(req, body, c, v, reason)
+		resp, err := a.send(o, req, c)
+		if err != nil {
+			return nil, err
+		}
+		challenge, refusal, refused := a.refused(resp)
+		if !refused {
+			a.accept(o, resp.StatusCode)
+			return o.settled(resp), nil
+		}
+		o.sending.replayed()
+		r := credential.Rejection{StatusCode: resp.StatusCode, Challenge: challenge}
+		var ok bool
+		if v, body, ok = a.replacement(req, o, r, refusal, sends); !ok {
+			return o.settled(resp), nil
 		}
 		_ = resp.Body.Close()
-		c = next
-		resp, err = a.send(req, body, c, number, "replay 401")
+		reason = reasonReplay(resp.StatusCode)
 	}
-	return resp, err
 }
 
 // credentials are what one send carries.
@@ -151,8 +193,10 @@ type credentials struct {
 	gateway *credential.Value // nil if there is none
 }
 
-func (a *auth) credentials(ctx context.Context) (c credentials, err error) {
-	if c.value, err = a.cache.Retrieve(ctx); err != nil || a.gateway == nil {
+func (a *auth) credentials(req *http.Request) (c credentials, err error) {
+	ctx, stop := cancelable(req)
+	defer stop()
+	if c.value, err = a.provider.Retrieve(ctx); err != nil || a.gateway == nil {
 		return c, err
 	}
 	key, err := a.gateway.Retrieve(ctx)
@@ -160,41 +204,37 @@ func (a *auth) credentials(ctx context.Context) (c credentials, err error) {
 	return c, err
 }
 
-// A credentialError is an error of the cache. Its type tells Retry that nothing
-// was sent: a source's error may look like one of the connection.
-type credentialError struct{ error }
-
-func (e *credentialError) Unwrap() error { return e.error }
-
-// replacement returns what to send after a 401, and the body for it. It is
-// not ok if the 401 stands.
-func (a *auth) replacement(req *http.Request, resp *http.Response, c credentials, sends int) (credentials, io.ReadCloser, bool) {
-	challenge := strings.Join(resp.Header.Values("Www-Authenticate"), ", ")
-	refusal := peekError(resp)
-	if !curable(challenge, refusal) {
-		return c, nil, false
+// replacement returns what to send after a refusal, and the body for it. It is
+// not ok if the refusal stands.
+func (a *auth) replacement(req *http.Request, o *outgoing, r credential.Rejection, refusal []byte, sends int) (credentials, io.ReadCloser, bool) {
+	c := o.sent
+	provider, rejected, gateway := a.provider, &c.value, false
+	if c.gateway != nil && r.StatusCode == http.StatusUnauthorized && ofGateway(r.Challenge, refusal) {
+		key := *c.gateway // not that of the send that is over
+		c.gateway = &key
+		provider, rejected, gateway = a.gateway, c.gateway, true
 	}
-	cache, rejected := a.cache, &c.value
-	if c.gateway != nil && ofGateway(challenge, refusal) {
-		cache, rejected = a.gateway, c.gateway
-	}
-	ctx := req.Context()
-	again := sends < maxSends && (req.GetBody != nil || req.Body == nil || req.Body == http.NoBody)
+	o.sending.refuse(gateway)
+	body, again := bodyAgain(req)
+	again = again && sends < maxSends
+	ctx, stop := cancelable(req)
+	defer stop()
 	if !again {
+		closeReader(body)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, unreplayableWait)
 		defer cancel()
 	}
-	next, err := cache.Replace(ctx, credential.Rejection{Value: *rejected, StatusCode: resp.StatusCode, Challenge: challenge})
+	r.Value = *rejected
+	next, err := provider.Replace(ctx, r)
 	if err != nil || !again {
+		if again {
+			closeReader(body)
+		}
 		return c, nil, false
 	}
 	*rejected = next
-	if req.GetBody == nil {
-		return c, req.Body, true
-	}
-	body, err := req.GetBody()
-	return c, body, err == nil
+	return c, body, true
 }
 
 // ofGateway reports whether a 401 is API Management's own. Azure OpenAI speaks
@@ -207,63 +247,115 @@ func ofGateway(challenge string, body []byte) bool {
 	return strings.Contains(m, "subscription key") && !strings.Contains(m, "wrong api endpoint")
 }
 
-func (a *auth) send(req *http.Request, body io.ReadCloser, c credentials, number int, reason string) (*http.Response, error) {
-	o := &outgoing{req: *req, attempt: attempt{value: c.value, number: number, reason: reason}}
+// outgoing returns the request with the credentials on it.
+func (a *auth) outgoing(req *http.Request, body io.ReadCloser, of *call, c credentials, reason Reason) *outgoing {
+	o, w := a.newOutgoing()
+	o.req, o.sent = *req, c
 	o.req.Body = body
-	o.req.GetBody = nil // or net/http sends again by itself, uncounted
-	o.req.Header = a.header(req.Header, o)
+	o.req.RequestURI = "" // a proxy's copy of what it received has one
+	if idempotent(req) {
+		// net/http would send it again by itself, uncounted, though it may have
+		// been carried out. Without such a key it does so only with what the
+		// service has not got, or says that it has not processed.
+		o.req.GetBody = nil
+	}
+	if o.sent.value.Tenant != "" {
+		of.tenant.Store(&o.sent.value.Tenant)
+	}
+	o.sending.secrets = append(o.secrets[:0], c.value.Secret)
+	o.req.Header = a.header(req.Header, c.value, o)
 	if c.gateway != nil {
+		o.sending.secrets = append(o.sending.secrets, c.gateway.Secret)
 		o.value[1] = c.gateway.Secret.Reveal()
 		o.req.Header[subscriptionKey] = o.value[1:2:2]
 	}
-	var resp *http.Response
-	var err error
-	if a.nextAttempt != nil {
-		resp, err = a.nextAttempt(&o.req, &o.attempt)
-	} else {
-		resp, err = a.next(&o.req)
+	of.carries(&o.sending.secrets)
+	o.sending.sent, o.sending.looked = &o.sent, &a.looked
+	o.sending.start(&o.req, &o.req, of, reason, w)
+	return o
+}
+
+// newOutgoing returns an outgoing, with a record for it if records are looked at.
+func (a *auth) newOutgoing() (*outgoing, *watch) {
+	if !a.looked.Load() {
+		return &outgoing{}, nil
 	}
+	both := &struct {
+		outgoing
+		watch watch
+	}{}
+	return &both.outgoing, &both.watch
+}
+
+// idempotent reports what net/http looks for.
+func idempotent(req *http.Request) bool {
+	_, ok := req.Header["Idempotency-Key"]
+	_, other := req.Header["X-Idempotency-Key"]
+	return ok || other
+}
+
+func (a *auth) send(o *outgoing, req *http.Request, c *call) (*http.Response, error) {
+	s := &o.sending
+	if !c.canceler.carry(&o.req, a.canceler) {
+		closeReader(o.req.Body)
+		return nil, errCanceled()
+	}
+	sent.From(req.Context()).Add(s.secrets...)
+	s.watchConnection(a.traces().get())
+	resp, err := a.next(&o.req)
+	begun := s.returned()
 	if err != nil {
-		err = redactError(err, c.value.Secret)
-		if c.gateway != nil {
-			err = redactError(err, c.gateway.Secret)
+		if begun && wraperr.IsTimeout(err) {
+			err = &begunError{err}
 		}
+		err = wraperr.Context(req.Context(), s.secrets.err(err))
+		s.end(err)
 		return nil, err
 	}
 	resp.Request = req
-	if c.gateway != nil {
-		resp = a.answered(resp, *c.gateway)
+	c.canceler.hold(s)
+	s.answered(resp)
+	if resp.StatusCode < 300 {
+		s.secrets.response(resp)
+		s.answer = resp
+		o.body.hide(resp, s, &o.room)
+		return resp, nil
 	}
-	v := c.value
-	switch {
-	case resp.StatusCode < 300:
-		a.cache.Accept(v)
-		o.hide(resp)
-	default:
-		resp = withoutTrailer(resp)
-		redactHead(resp, v.Secret)
-		wrapErrorBody(resp, v.Secret)
-	}
-	return resp, nil
+	return refusal(resp, s), nil
 }
 
-// answered does for the gateway's key what send does for the credential.
-func (a *auth) answered(resp *http.Response, key credential.Value) *http.Response {
-	switch {
-	case resp.StatusCode < 300:
-		a.gateway.Accept(key)
-	default:
-		resp = withoutTrailer(resp)
-		redactHead(resp, key.Secret)
-		inner := wrapErrorBody(resp, key.Secret)
-		resp.Body = &joined{inner, inner} // or the credential would not be looked for
+// accept tells the providers of an answer that proves what was sent.
+func (a *auth) accept(o *outgoing, status int) {
+	if !proves(status) {
+		return
+	}
+	a.provider.Accept(o.sent.value)
+	if a.gateway != nil {
+		a.gateway.Accept(*o.sent.gateway)
+	}
+}
+
+// refusal makes an answer that is not of the 200s fit to be printed.
+func refusal(resp *http.Response, s *sending) *http.Response {
+	out := *resp // net/http does not fill the trailer of a copy
+	out.Trailer = nil
+	s.secrets.response(&out)
+	wrapErrorBody(&out, s.secrets...).sending.Store(s)
+	return &out
+}
+
+// settled ends the send of an answer without a body, now that it is known
+// whether it refuses the credential.
+func (o *outgoing) settled(resp *http.Response) *http.Response {
+	if b, ok := resp.Body.(*errorBody); ok && b.empty {
+		o.sending.end(nil)
 	}
 	return resp
 }
 
 // header returns a copy of h with no credential but ours. The values are
 // shared: no layer below changes them.
-func (a *auth) header(h http.Header, o *outgoing) http.Header {
+func (a *auth) header(h http.Header, v credential.Value, o *outgoing) http.Header {
 	out := make(http.Header, len(h)+1)
 	for k, vv := range h {
 		if !a.credentialHeader(k) {
@@ -271,11 +363,11 @@ func (a *auth) header(h http.Header, o *outgoing) http.Header {
 		}
 	}
 	name := authorization
-	if a.keyHeader != "" && o.attempt.value.Scheme == credential.APIKey {
+	if a.keyHeader != "" && v.Scheme == credential.APIKey {
 		name = a.keyHeader
-		o.value[0] = o.attempt.value.Secret.Reveal()
+		o.value[0] = v.Secret.Reveal()
 	} else {
-		o.value[0] = o.attempt.value.Secret.Bearer()
+		o.value[0] = v.Secret.Bearer()
 	}
 	out[name] = o.value[:1:1]
 	return out
@@ -303,38 +395,3 @@ func (a *auth) credentialHeader(k string) bool {
 	}
 	return len(k) == len(a.keyHeader) && strings.EqualFold(k, a.keyHeader)
 }
-
-// withoutTrailer returns a copy of resp that net/http does not fill with the
-// trailer at the end of the body: it could echo the credential after we looked.
-func withoutTrailer(resp *http.Response) *http.Response {
-	out := *resp
-	out.Trailer = nil
-	return &out
-}
-
-// redactHead covers what of a refusal callers print: the reason phrase and the
-// header, Location among it, which http.Client puts into its errors.
-func redactHead(resp *http.Response, s credential.Secret) {
-	resp.Status = redact(resp.Status, s.Reveal(), false)
-	redactHeader(resp.Header, s)
-}
-
-// redactError keeps the text of a hostile answer out of errors: net/http
-// quotes a malformed status line. Such an error keeps what it Is, but not what
-// it wraps.
-func redactError(err error, s credential.Secret) error {
-	text := err.Error()
-	clean := redact(text, s.Reveal(), false)
-	if clean == text {
-		return err
-	}
-	return &redactedError{text: clean, is: func(target error) bool { return errors.Is(err, target) }}
-}
-
-type redactedError struct {
-	text string
-	is   func(error) bool
-}
-
-func (e *redactedError) Error() string        { return e.text }
-func (e *redactedError) Is(target error) bool { return e.is(target) }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/middleware/limit"
 )
 
 // connectionError reports whether err is a failure of the connection before a
@@ -30,10 +31,15 @@ func connectionError(err error) bool {
 	if errors.Is(err, io.EOF) {
 		return true // net/http: the connection was closed in place of an answer
 	}
+	if record := (tls.RecordHeaderError{}); errors.As(err, &record) {
+		return true // the other side, or what is between, does not speak TLS now
+	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		switch op.Op {
 		case "dial", "write", "proxyconnect":
 			return true
+		case "remote error": // a TLS alert
+			return !strings.Contains(err.Error(), "certificate") && !strings.Contains(err.Error(), "access denied")
 		case "read":
 			// net/http adds this to what happens inside of an answer, and to
 			// nothing that happens before it.
@@ -49,19 +55,27 @@ func connectionError(err error) bool {
 func permanentError(err error) bool {
 	for _, target := range [...]error{
 		context.Canceled, ErrOrigin, credential.ErrRejected, credential.ErrUnavailable, credential.ErrNotFound,
-		io.ErrUnexpectedEOF,
+		io.ErrUnexpectedEOF, limit.ErrCounter, limit.ErrPrice,
 	} {
 		if errors.Is(err, target) {
 			return true
 		}
 	}
 	own, source, cert := (*credentialError)(nil), (*credential.SourceError)(nil), (*tls.CertificateVerificationError)(nil)
+	body, begun := (*requestBodyError)(nil), (*begunError)(nil)
+	refused := (dialRefused)(nil)
 	authority, host, invalid := x509.UnknownAuthorityError{}, x509.HostnameError{}, x509.CertificateInvalidError{}
-	if errors.As(err, &own) || errors.As(err, &source) || errors.As(err, &cert) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) {
-		return true
-	}
-	dns := (*net.DNSError)(nil)
-	return errors.As(err, &dns) && dns.IsNotFound
+	ceiling := (*limit.Error)(nil)
+	return errors.As(err, &ceiling) || errors.As(err, &refused) || errors.As(err, &body) || errors.As(err, &begun) || errors.As(err, &own) || errors.As(err, &source) ||
+		errors.As(err, &cert) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid)
+}
+
+// A dialRefused is an error that says that another try does not help, as those
+// of package dialguard: the address is not one that may be dialed. It has the
+// method that Azure's SDK looks for.
+type dialRefused interface {
+	error
+	NonRetriable()
 }
 
 // textOfConnectionError knows the errors of net/http that have no type. Only
@@ -75,14 +89,16 @@ func textOfConnectionError(err error) bool {
 			"http2: client connection lost",
 			"http2: server sent GOAWAY and closed the connection",
 			"http2: Transport received Server's graceful shutdown GOAWAY",
-			"http2: Transport: cannot retry err", // it was not processed, and net/http had no GetBody
+			"http2: Transport received GOAWAY from server ErrCode", // for a stream that it does not process
+			"http2: Transport: cannot retry err",                   // it was not processed, and net/http had no GetBody
 		} {
 			if strings.HasPrefix(text, known) {
 				return true
 			}
 		}
-		if strings.HasPrefix(text, "stream error: stream ID") && strings.Contains(text, "REFUSED_STREAM") {
-			return true // not processed (RFC 9113, section 8.7)
+		// RST_STREAM from the peer in place of an answer (RFC 9113, section 6.4).
+		if strings.HasPrefix(text, "stream error: stream ID") && strings.HasSuffix(text, "received from peer") {
+			return true
 		}
 	}
 	return false

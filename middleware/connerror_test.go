@@ -30,7 +30,7 @@ func TestRetrySendsAgainAfterConnectionErrorsOnly(t *testing.T) {
 	}{
 		"dial refused":            {op("dial", syscall.ECONNREFUSED), true},
 		"dial timeout":            {op("dial", os.ErrDeadlineExceeded), true},
-		"no such host":            {op("dial", &net.DNSError{Err: "no such host", IsNotFound: true}), false},
+		"no such host":            {op("dial", &net.DNSError{Err: "no such host", IsNotFound: true}), true},
 		"DNS is down":             {op("dial", &net.DNSError{Err: "server misbehaving", IsTemporary: true}), true},
 		"proxy refused":           {op("proxyconnect", syscall.ECONNREFUSED), true},
 		"proxy's certificate":     {op("proxyconnect", &tls.CertificateVerificationError{Err: x509.HostnameError{}}), false},
@@ -46,8 +46,12 @@ func TestRetrySendsAgainAfterConnectionErrorsOnly(t *testing.T) {
 		"cannot rewind":           {errors.New("net/http: cannot rewind body after connection loss"), true},
 		"GOAWAY":                  {errors.New("http2: Transport: cannot retry err [GOAWAY] after Request.Body was written"), true},
 		"GOAWAY, wrapped":         {fmt.Errorf("x: %w", errors.New("http2: server sent GOAWAY and closed the connection; x")), true},
+		"GOAWAY for an error":     {errors.New("http2: Transport received GOAWAY from server ErrCode:INTERNAL_ERROR"), true},
+		"no TLS":                  {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, true},
+		"TLS alert that passes":   {op("remote error", errors.New("tls: internal error")), true},
 		"refused stream":          {errors.New("stream error: stream ID 1; REFUSED_STREAM; received from peer"), true},
-		"internal error":          {errors.New("stream error: stream ID 1; INTERNAL_ERROR; received from peer"), false},
+		"internal error":          {errors.New("stream error: stream ID 1; INTERNAL_ERROR; received from peer"), true},
+		"our own stream error":    {errors.New("stream error: stream ID 1; PROTOCOL_ERROR; invalid header"), false},
 		"TLS handshake timeout":   {op("dial", os.ErrDeadlineExceeded), true},
 		"TLS alert":               {op("remote error", errors.New("tls: bad certificate")), false},
 		"unknown authority":       {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
@@ -61,6 +65,8 @@ func TestRetrySendsAgainAfterConnectionErrorsOnly(t *testing.T) {
 		"unavailable":             {fmt.Errorf("%w: %w", credential.ErrUnavailable, io.EOF), false},
 		"not found":               {fmt.Errorf("%w: %w", credential.ErrNotFound, io.EOF), false},
 		"the store is down":       {&credential.SourceError{Source: "s", Err: op("dial", syscall.ECONNREFUSED)}, false},
+		"dial not permitted":      {op("dial", notPermitted{}), false},
+		"proxy not permitted":     {op("proxyconnect", op("dial", notPermitted{})), false},
 		"unknown":                 {errors.New("boom"), false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -72,6 +78,12 @@ func TestRetrySendsAgainAfterConnectionErrorsOnly(t *testing.T) {
 		})
 	}
 }
+
+// notPermitted is an error as those of package dialguard.
+type notPermitted struct{}
+
+func (notPermitted) Error() string { return "the address may not be dialed" }
+func (notPermitted) NonRetriable() {}
 
 func TestRetryDoesNotSendAfterTheCallersContextEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

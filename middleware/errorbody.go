@@ -23,6 +23,9 @@ const (
 	// readErrorTime bounds the reading of an error body. After it the caller
 	// gets what has come.
 	readErrorTime = 5 * time.Second
+	// mostPeekTime bounds the look of a layer into an error body. It is less
+	// where the caller's deadline is near.
+	mostPeekTime = time.Second
 	// smallError is the size up to which a body is looked at for a code.
 	smallError = 2 << 10
 	// A body that nobody wants is read so far and for so long, because HTTP/1
@@ -31,16 +34,18 @@ const (
 	drainTime  = 250 * time.Millisecond
 )
 
-// An errorBody is the body of an error answer: capped in size and time, with
-// the secret that was sent replaced. It is lazy: a body that nobody reads, as
+// An errorBody is the body of an error answer: capped in size and time, without
+// the secrets that were sent. It is lazy: a body that nobody reads, as
 // that of a 429 which is tried again, costs no copy.
 type errorBody struct {
-	src    func() io.ReadCloser // a func, so that no printer by reflection walks into net/http's buffers
-	secret credential.Secret
-	gzip   bool  // to be decompressed
-	length int64 // as sent; -1 if unknown
+	src     func() io.ReadCloser // a func, so that printing the struct does not show net/http's buffers
+	secrets []credential.Secret
+	gzip    bool  // to be decompressed
+	length  int64 // as sent; -1 if unknown
 
-	busy      atomic.Bool // someone reads src, or nobody need any more
+	sending   atomic.Pointer[sending] // nil without Auth
+	patience  time.Duration           // of a peek; 0 is readErrorTime
+	busy      atomic.Bool             // someone reads src, or nobody need any more
 	closed    atomic.Bool
 	srcClosed atomic.Bool
 
@@ -48,6 +53,7 @@ type errorBody struct {
 	decode func([]byte) (int, error)
 	head   []byte // what has come; once ended, what Read returns
 	ended  bool
+	empty  bool  // there is no body
 	exact  bool  // the length in the response is right
 	err    error // after head; io.EOF also where it was cut
 	read   int
@@ -55,10 +61,10 @@ type errorBody struct {
 
 // wrapErrorBody puts an errorBody into resp, unless it has one, and returns
 // it. The length of the body is unknown from then on, until it is peeked at:
-// replacing the secret changes it. A gzip body, which net/http leaves alone if
+// taking the secrets out changes it. A gzip body, which net/http leaves alone if
 // the caller asked for it, is decompressed. Other encodings stay, and a secret
 // inside of them is not found; nobody gets one without asking for it.
-func wrapErrorBody(resp *http.Response, secret credential.Secret) *errorBody {
+func wrapErrorBody(resp *http.Response, secrets ...credential.Secret) *errorBody {
 	if b, ok := resp.Body.(*errorBody); ok {
 		return b
 	}
@@ -66,11 +72,11 @@ func wrapErrorBody(resp *http.Response, secret credential.Secret) *errorBody {
 	if body == nil {
 		body = http.NoBody
 	}
-	b := &errorBody{src: func() io.ReadCloser { return body }, secret: secret, length: resp.ContentLength, err: io.EOF}
+	b := &errorBody{src: func() io.ReadCloser { return body }, secrets: secrets, length: resp.ContentLength, err: io.EOF}
 	resp.Body = b
 	if body == http.NoBody || resp.Request != nil && resp.Request.Method == http.MethodHead {
 		// The headers describe a body that is not there: they stay.
-		b.ended, b.exact = true, true
+		b.ended, b.exact, b.empty = true, true, true
 		b.busy.Store(true)
 		return b
 	}
@@ -91,7 +97,8 @@ func isGzip(encoding string) bool {
 // peekError returns the body of an error answer without consuming it, and
 // makes the length in resp exact. It wraps a body that is not an errorBody.
 func peekError(resp *http.Response) []byte {
-	b := wrapErrorBody(resp, credential.Secret{})
+	b := wrapErrorBody(resp)
+	b.patience = peekTime(resp)
 	head := b.peek()
 	if b.exact {
 		return head
@@ -108,14 +115,25 @@ func peekError(resp *http.Response) []byte {
 // too long for an error object it copies smallError bytes at most, and returns
 // nil.
 func peekSmall(resp *http.Response) []byte {
-	b := wrapErrorBody(resp, credential.Secret{})
-	if b.length > smallError {
+	if b, ok := resp.Body.(*errorBody); !ok && resp.ContentLength > smallError || ok && b.length > smallError {
 		return nil
 	}
+	b := wrapErrorBody(resp)
+	b.patience = peekTime(resp)
 	if b.fill(smallError); !b.ended {
 		return nil
 	}
 	return peekError(resp)
+}
+
+// peekTime leaves most of the caller's time to what comes after the look.
+func peekTime(resp *http.Response) time.Duration {
+	if resp.Request != nil {
+		if deadline, ok := resp.Request.Context().Deadline(); ok {
+			return max(time.Millisecond, min(mostPeekTime, time.Until(deadline)/4))
+		}
+	}
+	return mostPeekTime
 }
 
 // peek returns what Read will return. The bytes belong to b.
@@ -130,18 +148,23 @@ func (b *errorBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	b.fill(DefaultMaxErrorBody)
-	if b.read == len(b.head) {
-		return 0, b.err
+	n, err := copy(p, b.head[b.read:]), error(nil)
+	if b.read += n; n == 0 && b.read == len(b.head) {
+		err = b.err
 	}
-	n := copy(p, b.head[b.read:])
-	b.read += n
-	return n, nil
+	if s := b.sending.Load(); s != nil {
+		err = s.read(p[:n], err)
+	}
+	return n, err
 }
 
 // Close closes the body. It ends a Read on another goroutine.
 func (b *errorBody) Close() error {
 	if b.closed.Swap(true) {
 		return nil
+	}
+	if s := b.sending.Load(); s != nil {
+		defer s.end(nil)
 	}
 	if b.busy.CompareAndSwap(false, true) {
 		b.drain()
@@ -170,7 +193,11 @@ func (b *errorBody) fill(limit int) {
 		return
 	}
 	var timedOut atomic.Bool
-	stop := time.AfterFunc(readErrorTime, func() {
+	patience := b.patience
+	if patience == 0 {
+		patience = readErrorTime
+	}
+	stop := time.AfterFunc(patience, func() {
 		timedOut.Store(true)
 		b.closeSource()
 	})
@@ -191,7 +218,7 @@ func (b *errorBody) fill(limit int) {
 		b.drain() // also at the end: HTTP/1 wants to see it
 	}
 	b.closeSource()
-	b.head = redactBody(b.head, b.secret, cut || !whole)
+	b.head = redactBody(b.head, b.secrets, cut || !whole)
 }
 
 // readTo appends to head until it is longer than limit; it returns io.EOF at
@@ -250,17 +277,13 @@ func grow(n int) int {
 	}
 }
 
-// redactBody replaces the secret in body, and after a cut an end that is the
-// beginning of the secret. The cap holds for what comes out, too: a server that
+// redactBody takes the secrets out of body, and after a cut an end that is the
+// beginning of one. The cap holds for what comes out, too: a server that
 // guesses a short secret could make much of little.
-func redactBody(body []byte, s credential.Secret, cut bool) []byte {
-	secret := s.Reveal()
-	if secret == "" {
-		return body
-	}
+func redactBody(body []byte, secrets []credential.Secret, cut bool) []byte {
 	text := string(body)
-	clean := redact(text, secret, cut)
-	if len(clean) == len(text) && clean == text {
+	clean := redactCut(text, cut, secrets)
+	if clean == text {
 		return body
 	}
 	return []byte(clean[:min(len(clean), DefaultMaxErrorBody)])

@@ -47,11 +47,11 @@ func (b *trackedBody) Close() error {
 }
 
 // refusal returns Auth's answer to a request that the service answered with
-// status 400 and this body.
+// status 422 and this body.
 func refusal(t testing.TB, key string, method string, body io.ReadCloser, change func(*http.Response)) *http.Response {
 	t.Helper()
 	rt := newAuth(t, &keys{key: key}, nil, func(req *http.Request) (*http.Response, error) {
-		resp := answer(req, 400, "", "Content-Type", "application/json")
+		resp := answer(req, 422, "", "Content-Type", "application/json")
 		resp.Body, resp.ContentLength = body, -1
 		if change != nil {
 			change(resp)

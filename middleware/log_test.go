@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
@@ -35,23 +36,20 @@ func logLines(t testing.TB, out *bytes.Buffer) (lines []map[string]any) {
 	}
 }
 
-// ticks is a clock that goes on by a second with each look.
-func ticks() func() time.Time {
-	now := time.Unix(0, 0)
-	return func() time.Time { now = now.Add(time.Second); return now }
-}
+func TestLogWritesOneRecordPerSend(t *testing.T) { synctest.Test(t, testLogWritesOneRecordPerSend) }
 
-func TestLogWritesOneRecordPerSend(t *testing.T) {
+func testLogWritesOneRecordPerSend(t *testing.T) {
 	src := credential.SourceFunc(func(context.Context) (credential.Value, error) {
 		return credential.Value{Secret: credential.NewSecret(goodKey), Source: "vault", Version: "v7"}, nil
 	})
 	var out bytes.Buffer
-	log := middleware.Log(jsonLogger(&out), &middleware.LogOptions{Now: ticks(), Headers: []string{"openai-processing-ms"}})
+	log := middleware.Log(jsonLogger(&out), &middleware.LogOptions{Headers: []string{"openai-processing-ms"}})
 	auth, err := middleware.Auth(newCache(t, src), api, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rt := middleware.Wrap(tripFunc(func(req *http.Request) (*http.Response, error) {
+		time.Sleep(time.Second)
 		return answer(req, 200, "hello", "x-request-id", "req_1", "Openai-Processing-Ms", "12", "Set-Cookie", "c",
 			"x-ratelimit-remaining-requests", "59", "x-ratelimit-remaining-tokens", "1000"), nil
 	}), auth, log)
@@ -59,6 +57,7 @@ func TestLogWritesOneRecordPerSend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(time.Second)
 	if out.Len() != 0 {
 		t.Error("the record was written before the body had ended")
 	}

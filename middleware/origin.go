@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/latchkey-go/latchkey/internal/azurename"
 )
 
 // ErrOrigin says that a request was about to leave the origin that its
@@ -18,6 +20,7 @@ var ErrOrigin = errors.New("middleware: request is not for the credential's orig
 type origin struct {
 	scheme, host, port string
 	written            string // host and port as configured
+	plain              bool   // http to another machine, by the operator's word
 }
 
 func (o origin) String() string { return o.scheme + "://" + o.hostport() }
@@ -29,10 +32,10 @@ func (o origin) hostport() string {
 	return o.host + ":" + o.port
 }
 
-// parseOrigin reads "https://host[:port]". Plain http is allowed to a
-// loopback address only: anything else would show the credential to the
+// parseOrigin reads "https://host[:port]". Without plainHTTP, http is allowed to
+// a loopback address only: anything else would show the credential to the
 // network.
-func parseOrigin(s string) (origin, error) {
+func parseOrigin(s string, plainHTTP bool) (origin, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return origin{}, errors.New("middleware: origin: not a URL; want https://host[:port]")
@@ -49,8 +52,9 @@ func parseOrigin(s string) (origin, error) {
 	if !ok {
 		return origin{}, errors.New("middleware: origin: want https, an ASCII host (punycode for other names) and a port from 1 to 65535")
 	}
-	if o.scheme == "http" && !loopback(o.host) {
-		return origin{}, fmt.Errorf("middleware: origin: plain http to %s shows the credential to the network; use https (http is for loopback addresses)", o.host)
+	o.plain = o.scheme == "http" && !loopback(o.host)
+	if o.plain && !plainHTTP {
+		return origin{}, fmt.Errorf("middleware: origin: plain http to %s shows the credential to the network; use https, or set PlainHTTP for a network that is safe by itself", o.host)
 	}
 	o.written = u.Host
 	return o, nil
@@ -66,22 +70,7 @@ func originOf(u *url.URL) (origin, bool) {
 			o.port = "80"
 		}
 	}
-	return o, (o.scheme == "https" || o.scheme == "http") && plainHost(o.host) && plainPort(o.port)
-}
-
-// plainHost admits what DNS names and IP literals are made of, and nothing
-// that a resolver, a proxy and we could read differently.
-func plainHost(h string) bool {
-	if h == "" || len(h) > 253 || h[len(h)-1] == '.' {
-		return false
-	}
-	for i := range len(h) {
-		c := h[i]
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == ':') {
-			return false
-		}
-	}
-	return true
+	return o, (o.scheme == "https" || o.scheme == "http") && azurename.PlainHost(o.host) && plainPort(o.port)
 }
 
 func plainPort(p string) bool {
@@ -130,7 +119,7 @@ func (o origin) check(req *http.Request) error {
 	got, ok := o, u.Scheme == o.scheme && u.Host == o.written // the usual case, without parsing it again
 	if !ok {
 		got, ok = originOf(u)
-		got.written = o.written
+		got.written, got.plain = o.written, o.plain
 	}
 	switch {
 	case !ok || u.Opaque != "":
@@ -139,8 +128,10 @@ func (o origin) check(req *http.Request) error {
 		return fmt.Errorf("%w: it goes to %s, the credential is for %s", ErrOrigin, got, o)
 	case u.User != nil:
 		return fmt.Errorf("%w: its URL holds user information", ErrOrigin)
-	case req.RequestURI != "" || req.Method == http.MethodConnect:
-		return fmt.Errorf("%w: it names its target beside the URL", ErrOrigin)
+	case req.Method == http.MethodConnect:
+		return fmt.Errorf("%w: CONNECT asks for another target than the URL", ErrOrigin)
+	case o.plain && req.Response != nil:
+		return fmt.Errorf("%w: it follows a redirect over plain http, which anybody on the way can answer with", ErrOrigin)
 	case req.Host != "" && req.Host != u.Host && !o.sameHost(req.Host):
 		return fmt.Errorf("%w: its Host header names another host than its URL", ErrOrigin)
 	}
@@ -149,6 +140,6 @@ func (o origin) check(req *http.Request) error {
 
 func (o origin) sameHost(hostport string) bool {
 	got, ok := originOf(&url.URL{Scheme: o.scheme, Host: hostport})
-	got.written = o.written
+	got.written, got.plain = o.written, o.plain
 	return ok && got == o
 }

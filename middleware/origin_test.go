@@ -46,7 +46,6 @@ func TestAuthChecksTheOriginBeforeItAsksForACredential(t *testing.T) {
 		"nil URL":            func(r *http.Request) { r.URL = nil },
 		"other Host header":  func(r *http.Request) { r.Host = "evil.example" },
 		"Host header's port": func(r *http.Request) { r.Host = "api.example.com:8443" },
-		"RequestURI":         func(r *http.Request) { r.RequestURI = "https://evil.example/" },
 		"CONNECT":            func(r *http.Request) { r.Method = http.MethodConnect },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,5 +106,20 @@ func TestAuthTakesOriginsOnly(t *testing.T) {
 		} else if strings.Contains(err.Error(), "CANARY") {
 			t.Error("the error quotes what may be a password")
 		}
+	}
+}
+
+// httputil.ReverseProxy hands on a copy of the request that it received.
+func TestAuthSendsTheURLOfARequestThatAServerReceived(t *testing.T) {
+	rt := newAuth(t, &keys{key: goodKey}, nil, func(req *http.Request) (*http.Response, error) {
+		if req.RequestURI != "" || req.URL.String() != chat {
+			t.Errorf("sent with RequestURI %q to %s", req.RequestURI, req.URL)
+		}
+		return answer(req, 200, ""), nil
+	})
+	req := post(t, chat, "prompt")
+	req.RequestURI = "https://evil.example/"
+	if _, err := rt.RoundTrip(req); err != nil || req.RequestURI == "" {
+		t.Errorf("error %v, or the caller's request was changed", err)
 	}
 }

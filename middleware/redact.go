@@ -1,278 +1,172 @@
 package middleware
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	scrub "github.com/latchkey-go/latchkey/internal/redact"
 )
 
-const (
-	redactedText = "[redacted]"
-	// shortSecret is the length below which a secret is replaced only where
-	// it stands as a word of its own: "abc" inside a message is more often a
-	// part of another word, and replacing it would spoil the message.
-	shortSecret = 8
-	// mostSlashes bounds the backslashes before one byte: JSON in JSON in JSON
-	// has seven. Without it a body of backslashes takes quadratic time.
-	mostSlashes = 8
-)
+// sentSecrets are the credentials that a send has carried, the credential itself
+// and the key of a gateway, and those of the sends before it in the same call:
+// a server may have kept them. The zero Secret is none. Whatever the server
+// echoes is shown without them.
+type sentSecrets []credential.Secret
 
-// redactHeader replaces the secret in the values of h, in every form that
-// [redact] knows. It allocates nothing when the secret is not there.
-func redactHeader(h http.Header, s credential.Secret) {
-	secret := s.Reveal()
-	if secret == "" {
+// A sentRoom is where the sentSecrets of a first send are kept.
+type sentRoom [2]credential.Secret
+
+// with adds those of secrets that s does not have.
+func (s *sentSecrets) with(secrets sentSecrets) {
+	for _, secret := range secrets {
+		if !slices.ContainsFunc(*s, secret.Equal) {
+			*s = append(*s, secret)
+		}
+	}
+}
+
+func (s *sentSecrets) text(text string) string { return redactCut(text, false, *s) }
+
+// header takes the secrets out of the values of h; a name that holds one is
+// dropped with its values. It allocates nothing where there are none.
+func (s *sentSecrets) header(h http.Header) { redactHeader(h, *s...) }
+
+// response takes the secrets out of what of an answer callers print beside its
+// body: the reason phrase, the header, and the trailer as far as it has come.
+// The trailer is complete at the end of the body: call header for it again then.
+func (s *sentSecrets) response(resp *http.Response) {
+	resp.Status = s.text(resp.Status)
+	s.header(resp.Header)
+	s.header(resp.Trailer)
+}
+
+// err takes the secrets out of the text of an error: net/http quotes a malformed
+// status line in it. Such an error keeps what it Is and whether it is a timeout,
+// but not what it wraps.
+func (s *sentSecrets) err(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	clean := s.text(text)
+	if clean == text {
+		return err
+	}
+	return &cleanError{text: clean, cause: func() error { return err }}
+}
+
+type cleanError struct {
+	text  string
+	cause func() error // a func, so that printing the struct does not show it
+}
+
+func (e *cleanError) Error() string        { return e.text }
+func (e *cleanError) Is(target error) bool { return errors.Is(e.cause(), target) }
+
+// Timeout reports whether the error is a timeout, as net.Error does.
+func (e *cleanError) Timeout() bool {
+	timeout := (interface{ Timeout() bool })(nil)
+	return errors.As(e.cause(), &timeout) && timeout.Timeout()
+}
+
+// redactHeader takes the secrets out of the values of h; a name that holds one,
+// or the beginning of one, is dropped with its values.
+func redactHeader(h http.Header, secrets ...credential.Secret) {
+	least := shortest(secrets)
+	if least == 0 {
 		return
 	}
-	for _, values := range h {
+	for name, values := range h {
+		// No form of a secret is shorter than it is, and most headers are.
+		if len(name) >= least {
+			if clean := redactCut(name, false, secrets); clean != name {
+				delete(h, name)
+				continue
+			}
+		}
 		for i, v := range values {
-			if clean := redact(v, secret, false); len(clean) != len(v) || clean != v {
-				values[i] = clean
+			if len(v) >= least {
+				if clean := redactCut(v, false, secrets); clean != v {
+					values[i], v = clean, clean
+				}
+			}
+			if len(name)+len(v) >= least && straddles(name, v, secrets) {
+				delete(h, name)
+				break
 			}
 		}
 	}
 }
 
-// redact replaces the secret in text: as it is, with any of its bytes escaped
-// as in JSON (\" \/ \u002B) or in a URL (%2B), and base64 encoded (both
-// alphabets, alone or inside a longer text). A secret of fewer than
-// shortSecret bytes is replaced only as a whole word, and not in base64.
-//
-// With cut, text is the beginning of a longer one, and an end that could be
-// the beginning of the secret is replaced, too.
-//
-// It returns text itself when there is nothing to replace.
-func redact(text, secret string, cut bool) string {
-	if secret == "" || text == "" || !cut && len(text) < len(secret) {
-		return text // no form is shorter than the secret
+// straddles reports whether a line of a header holds a secret that has a colon,
+// or a form of one that does, as 73:6b:2d. The colon ends the name of the header,
+// and no half is the secret.
+func straddles(name, value string, secrets []credential.Secret) bool {
+	const colonOfPair = len("0x6b:")
+	colon := strings.IndexByte(value[:min(len(value), colonOfPair)], ':') >= 0
+	for _, s := range secrets {
+		colon = colon || strings.IndexByte(s.Reveal(), ':') >= 0
 	}
-	var out strings.Builder
-	var next [4]span // of each form; looked for again only when passed
-	done := 0
-	for from := 0; from < len(text); from = done {
-		first := span{start: -1}
-		for form := range next {
-			if s := &next[form]; from == 0 || s.start >= 0 && s.start < from {
-				s.start, s.end = findForm(form, text, secret, from, cut)
-			}
-			if s := next[form]; s.start >= 0 && (first.start < 0 || s.start < first.start) {
-				first = s
-			}
-		}
-		if first.start < 0 {
-			break
-		}
-		out.WriteString(text[done:first.start])
-		out.WriteString(redactedText)
-		done = first.end
+	if !colon {
+		return false
 	}
-	if done == 0 {
-		return text
-	}
-	out.WriteString(text[done:])
-	return out.String()
+	line := name + ":" + value
+	return redactCut(line, false, secrets) != line
 }
 
-type span struct{ start, end int }
-
-// findForm returns where the secret, in this form, first begins and ends at or
-// after from, or -1.
-func findForm(form int, text, secret string, from int, cut bool) (start, end int) {
-	switch form {
-	case 0:
-		return findPlain(text, secret, from)
-	case 1:
-		return findEscaped(text, secret, from, cut, '\\')
-	case 2:
-		return findEscaped(text, secret, from, cut, '%')
-	default:
-		return findBase64(text, secret, from, cut)
+// shortest returns the length of the shortest secret, or 0 if there is none.
+func shortest(secrets []credential.Secret) int {
+	least := 0
+	for _, s := range secrets {
+		if n := len(s.Reveal()); n > 0 && (least == 0 || n < least) {
+			least = n
+		}
 	}
+	return least
 }
 
-func findPlain(text, secret string, from int) (start, end int) {
-	for from < len(text) {
-		i := strings.Index(text[from:], secret)
-		if i < 0 {
-			return -1, -1
+// redactCut takes the secrets out of text. With cut, text is the beginning of a
+// longer one, and an end that could be the beginning of a secret is taken out,
+// too.
+func redactCut(text string, cut bool, secrets []credential.Secret) string {
+	var room [4]string
+	plain := room[:0]
+	for _, s := range secrets {
+		if secret := s.Reveal(); secret != "" {
+			plain = append(plain, secret)
 		}
-		start, end = from+i, from+i+len(secret)
-		if len(secret) >= shortSecret || wholeWord(text, start, end) {
-			return start, end
-		}
-		from = start + 1
 	}
-	return -1, -1
+	return scrub.Text(text, cut, plain...)
 }
 
-// findEscaped looks for the secret with some of its bytes escaped by esc, and
-// with cut also for a beginning of it at the end of text.
-func findEscaped(text, secret string, from int, cut bool, esc byte) (start, end int) {
-	if strings.IndexByte(text[from:], esc) < 0 {
-		if !cut {
-			return -1, -1
-		}
-		from = max(from, len(text)-len(secret)) // only the end can match
-	}
-	for i := from; i < len(text); i++ {
-		if c := text[i]; c != secret[0] && c != esc {
+// credentialsIn returns the credentials in the header of a request that is
+// about to be sent, for a layer that does not know where they came from.
+func credentialsIn(h http.Header) (found []credential.Secret) {
+	for name, values := range h {
+		if !namesCredential(name) {
 			continue
 		}
-		n, whole := matchEscaped(text[i:], secret, esc)
-		switch {
-		case n == 0, !whole && !cut:
-		case whole && len(secret) < shortSecret && !wholeWord(text, i, i+n):
-		default:
-			return i, i + n
-		}
-	}
-	return -1, -1
-}
-
-// matchEscaped compares the beginning of text with the secret. It returns how
-// much of text matched; whole is false when text ended first.
-func matchEscaped(text, secret string, esc byte) (n int, whole bool) {
-	for i := range len(secret) {
-		if n == len(text) {
-			return n, false
-		}
-		if text[n] == secret[i] && text[n] != esc {
-			n++
-			continue
-		}
-		if text[n] != esc {
-			return 0, false
-		}
-		size, fits := matchEscape(text[n:], secret[i])
-		if n += size; n == len(text) && !fits {
-			return n, false
-		}
-		if !fits {
-			return 0, false
-		}
-	}
-	return n, true
-}
-
-// matchEscape reports whether text begins with an escape of c, and how long it
-// is. If it does not because text ends first, n is len(text). JSON inside JSON
-// and a URL inside a URL are escaped twice.
-func matchEscape(text string, c byte) (n int, fits bool) {
-	digits := 2
-	n = 1
-	if text[0] == '%' {
-		for c != '%' && strings.HasPrefix(text[n:], "25") {
-			n += 2
-		}
-	} else {
-		for c != '\\' && n < min(len(text), mostSlashes) && text[n] == '\\' {
-			n++
-		}
-		switch {
-		case n == len(text):
-			return n, false
-		case text[n] == c && c != 'u':
-			return n + 1, true
-		case text[n] != 'u':
-			return 0, false
-		}
-		n++
-		digits = 4
-	}
-	value := 0
-	for range digits {
-		if n == len(text) {
-			return n, false
-		}
-		d := strings.IndexByte("0123456789abcdef", text[n]|0x20)
-		if d < 0 {
-			return 0, false
-		}
-		value = value<<4 | d
-		n++
-	}
-	if value != int(c) {
-		return 0, false
-	}
-	return n, true
-}
-
-func wholeWord(text string, start, end int) bool {
-	return (start == 0 || !wordByte(text[start-1])) && (end == len(text) || !wordByte(text[end]))
-}
-
-func wordByte(c byte) bool { return base64Digit(c) < 64 && c != '+' && c != '/' }
-
-// findBase64 looks for the secret in base64 text (RFC 4648, sections 4 and
-// 5). The same bytes encode in three ways, after where they stand in the
-// encoded text; the digits at either end that they share with others are
-// left out.
-func findBase64(text, secret string, from int, cut bool) (start, end int) {
-	least := (len(secret)*8 - 4) / 6 // digits that the secret has for itself
-	if len(secret) < shortSecret || !cut && len(text)-from < least {
-		return -1, -1
-	}
-	for i := from; i < len(text); {
-		if base64Digit(text[i]) > 63 {
-			i++
-			continue
-		}
-		run := i + 1
-		for run < len(text) && base64Digit(text[run]) < 64 {
-			run++
-		}
-		atCut := cut && run == len(text)
-		for ; i < run && (run-i >= least || atCut); i++ {
-			if n := matchBase64(text[i:run], secret, atCut); n > 0 {
-				return i, i + n
+		for _, v := range values {
+			v = strings.TrimSpace(v)
+			if secret := v[strings.LastIndexByte(v, ' ')+1:]; secret != "" {
+				found = append(found, credential.NewSecret(secret))
 			}
 		}
-		i = run
 	}
-	return -1, -1
+	return found
 }
 
-// matchBase64 returns how many digits at the beginning of text encode the
-// secret, or 0. With partial, all of text may be a beginning of them.
-func matchBase64(text, secret string, partial bool) int {
-	for shift := range 3 { // bytes of others in the first group
-		first := (shift*8 + 5) / 6
-		last := (shift*8 + len(secret)*8) / 6
-		n := 0
-		for n < last-first && n < len(text) && base64Digit(text[n]) == sextet(secret, (first+n)*6-shift*8) {
-			n++
-		}
-		if n == last-first || partial && n == len(text) {
-			return n
+// namesCredential reports whether a header of that name carries a credential.
+func namesCredential(name string) bool {
+	for _, part := range [...]string{"auth", "key", "token", "secret"} {
+		for i := 0; i+len(part) <= len(name); i++ {
+			if strings.EqualFold(name[i:i+len(part)], part) {
+				return !strings.EqualFold(name, "Idempotency-Key")
+			}
 		}
 	}
-	return 0
-}
-
-// sextet returns the six bits of s that begin at bit.
-func sextet(s string, bit int) byte {
-	two := uint16(s[bit/8]) << 8
-	if bit/8+1 < len(s) {
-		two |= uint16(s[bit/8+1])
-	}
-	return byte(two >> (10 - bit%8) & 63)
-}
-
-// base64Digit returns the value of a digit of either alphabet, or 64.
-func base64Digit(c byte) byte {
-	switch {
-	case c >= 'A' && c <= 'Z':
-		return c - 'A'
-	case c >= 'a' && c <= 'z':
-		return c - 'a' + 26
-	case c >= '0' && c <= '9':
-		return c - '0' + 52
-	case c == '+' || c == '-':
-		return 62
-	case c == '/' || c == '_':
-		return 63
-	default:
-		return 64
-	}
+	return false
 }

@@ -104,8 +104,8 @@ func TestRetrySendsAgainWhatMayBeBetterNextTime(t *testing.T) {
 					t.Errorf("%s: send %d had half a body, or its answer was not closed", name, i+1)
 				}
 			}
-			if s.sent[0] != req {
-				t.Errorf("%s: the first send is not the caller's own request", name)
+			if resp.Request != req {
+				t.Errorf("%s: the answer is not to the caller's own request", name)
 			}
 		})
 	}
@@ -125,13 +125,15 @@ func TestRetryWaitsAsTheServiceAsks(t *testing.T) {
 			{[]string{"Retry-After", "7"}, exactly(7 * time.Second)},
 			{[]string{"Retry-After", "1.5"}, exactly(1500 * time.Millisecond)},
 			{[]string{"Retry-After", "0"}, exactly(0)},
-			{[]string{"Retry-After", "60"}, exactly(time.Minute)},
-			{[]string{"Retry-After", "60.001"}, returned},
+			{[]string{"Retry-After", "120"}, exactly(2 * time.Minute)},
+			{[]string{"Retry-After", "120.001"}, returned},
 			{[]string{"Retry-After", "86400"}, returned},
 			{[]string{"Retry-After", "99999999999999999999999"}, returned},
 			{[]string{"Retry-After", "9223372036854775807"}, returned},
 			{[]string{"Retry-After", "in 30 s"}, [2]time.Duration{29 * time.Second, 30 * time.Second}},
-			{[]string{"Retry-After", "30 s ago"}, backoff},
+			{[]string{"Retry-After", "30 s ago"}, exactly(0)},
+			{[]string{"Retry-After", "in 30 s", "Date", "in 25 s"}, exactly(5 * time.Second)},
+			{[]string{"Retry-After", "in 30 s", "Date", "in 35 s"}, exactly(0)},
 			{[]string{"Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"}, returned},
 			{[]string{"Retry-After", "-1"}, backoff}, {[]string{"Retry-After", "NaN"}, backoff},
 			{[]string{"Retry-After", "Inf"}, backoff}, {[]string{"Retry-After", "1e300"}, backoff},
@@ -142,7 +144,8 @@ func TestRetryWaitsAsTheServiceAsks(t *testing.T) {
 			{[]string{"Retry-After", "5", "Retry-After", "6"}, exactly(5 * time.Second)},
 		} {
 			for i, h := range tc.header {
-				tc.header[i] = strings.NewReplacer("in 30 s", date(30*time.Second), "30 s ago", date(-30*time.Second)).Replace(h)
+				tc.header[i] = strings.NewReplacer("in 30 s", date(30*time.Second), "30 s ago", date(-30*time.Second),
+					"in 25 s", date(25*time.Second), "in 35 s", date(35*time.Second)).Replace(h)
 			}
 			s := &script{steps: []func(*http.Request) (*http.Response, error){status(503, "busy", tc.header...), status(200, "")}}
 			resp, err := newRetry(t, nil, s).RoundTrip(post(t, chat, "prompt"))
@@ -170,7 +173,7 @@ func TestRetryBacksOffExponentiallyToTheCap(t *testing.T) {
 			t.Fatalf("%d sends, error %v; want 101, none", len(s.at), err)
 		}
 		jittered := false
-		for i, want := 0, middleware.DefaultBaseDelay; i < 100; i, want = i+1, min(2*want, middleware.DefaultMaxBackoff) {
+		for i, want := 0, 500*time.Millisecond; i < 100; i, want = i+1, min(2*want, 8*time.Second) {
 			got := s.at[i+1].Sub(s.at[i])
 			if got < want*3/4 || got > want {
 				t.Errorf("wait %d is %v, want %v less a quarter at most", i+1, got, want)
@@ -256,19 +259,19 @@ func TestRetryKeepsToItsBudget(t *testing.T) {
 			}
 			return len(s.sent) - before - n
 		}
-		if got := calls(1000); got != 10 {
-			t.Errorf("an outage over 1000 calls added %d sends, want 10", got)
+		if got := calls(1000); got < 10 || got > 100 {
+			t.Errorf("an outage over 1000 calls added %d sends, want 10 to 100", got)
 		}
 		s.steps[0] = status(404, "") // the service works again
-		calls(20)
+		calls(5)
 		s.steps[0] = status(503, "busy")
-		if got := calls(1000); got != 2 {
-			t.Errorf("after 20 answers %d retries, want 2", got)
+		if got := calls(4); got < 5 || got > 6 {
+			t.Errorf("after 5 answers %d retries, want 5, or 6 with what was left", got)
 		}
 		s.steps[0] = status(200, "")
 		calls(1000)
 		s.steps[0] = status(503, "busy")
-		if got := calls(1000); got != 10 {
+		if got := calls(10); got != 10 {
 			t.Errorf("after 1000 answers %d retries, want 10: it has a ceiling", got)
 		}
 		s.steps[0], rt = status(503, "busy"), newRetry(t, &middleware.RetryOptions{Budget: -1}, s)

@@ -1,148 +1,84 @@
 package middleware
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/latchkey-go/latchkey/internal/sse"
+	"github.com/latchkey-go/latchkey/internal/wire"
+)
 
 // A dialect tells how a stream says that it is done.
 type dialect uint8
 
 const (
-	otherStream dialect = iota
-	doneStream          // data: [DONE]
-	typedStream         // an event of a terminal type
+	otherStream dialect = iota // nobody knows
+	doneStream                 // data: [DONE]
+	typedStream                // an event of a terminal type
 )
 
-// keptLine is how much of a line is looked at. The longest that matters is
-// `data: {"type": "response.incomplete"` with some spaces.
-const keptLine = 96
+const (
+	// keptData is how much of the data of an event is looked at. The longest
+	// that matters is {"type": "response.incomplete" with some spaces.
+	keptData = 96
+	// keptText is how much is kept of what comes in place of a stream.
+	keptText = 4 << 10
+)
 
-// A streamScan reads server-sent events (WHATWG HTML, section 9.2) and finds
-// the terminal one. Its state is of a fixed size, whatever the peer sends, and
-// how the bytes are cut into chunks makes no difference.
+// A streamScan follows a stream and finds its terminal event. Its state is of a
+// bounded size, whatever the peer sends, and how the bytes are cut into chunks
+// makes no difference.
 type streamScan struct {
 	dialect dialect
+	asked   bool // the request asked for a stream
 	done    bool // the terminal event was there
-
-	line   [keptLine]byte
-	length int  // of the line, kept or not; it stops at keptLine+1
-	cr     bool // the last byte was a CR: a LF belongs to it
-	later  bool // the first line is over
-
-	// The event so far.
-	data     int  // data lines, up to 2
-	marker   bool // its first data line is [DONE]
-	terminal bool // its type is a terminal one
-
-	// What was understood of the stream.
-	events bool // it has brought events
-	typed  bool // and their types could be read
+	typed   bool // the types of its events could be read
+	parser  sse.Parser
+	room    [keptData]byte
 }
 
-// write takes the next bytes. IndexByte is much faster than a loop over them,
-// and two nested passes keep it linear for a peer that sends nothing but CRs.
+func (s *streamScan) init(d dialect, asked bool) {
+	s.dialect, s.asked, s.parser = d, asked, sse.NewParser(keptData, keptText)
+	s.parser.Buffer(s.room[:])
+}
+
+// write takes the next bytes.
 func (s *streamScan) write(p []byte) {
 	for len(p) > 0 && !s.done {
-		lf := bytes.IndexByte(p, '\n')
-		if lf < 0 {
-			s.writeLine(p)
-			return
-		}
-		s.writeLine(p[:lf])
-		if s.cr {
-			s.cr = false // CR LF is one end
-		} else {
-			s.endLine()
-		}
-		p = p[lf+1:]
-	}
-}
-
-// writeLine takes bytes without LF; a CR among them ends a line.
-func (s *streamScan) writeLine(p []byte) {
-	for len(p) > 0 {
-		cr := bytes.IndexByte(p, '\r')
-		if cr < 0 {
-			s.cr = false
-			s.keep(p)
-			return
-		}
-		s.keep(p[:cr])
-		s.endLine()
-		s.cr = true
-		p = p[cr+1:]
-	}
-}
-
-func (s *streamScan) keep(part []byte) {
-	if s.length < keptLine {
-		copy(s.line[s.length:], part)
-	}
-	s.length = min(s.length+len(part), keptLine+1)
-}
-
-func (s *streamScan) endLine() {
-	line := s.line[:min(s.length, keptLine)]
-	whole := s.length <= keptLine
-	s.length = 0
-	if !s.later {
-		s.later = true
-		line = bytes.TrimPrefix(line, []byte("\xEF\xBB\xBF"))
-	}
-	if len(line) == 0 {
-		s.endEvent()
-		return
-	}
-	name, value, _ := bytes.Cut(line, []byte(":"))
-	value = bytes.TrimPrefix(value, []byte(" "))
-	switch string(name) {
-	case "event":
-		s.setType(value, whole)
-	case "data":
-		if s.data = min(s.data+1, 2); s.data == 1 {
-			s.marker = whole && string(bytes.TrimRight(value, " \t")) == "[DONE]"
-			s.typeFirst(value)
+		n, ended := s.parser.Feed(p)
+		if p = p[n:]; ended {
+			s.done = s.parser.Done() || s.dialect == typedStream && s.terminal()
 		}
 	}
 }
 
-// endEvent takes the event as dispatched. One without data is none.
-func (s *streamScan) endEvent() {
-	if s.data > 0 {
-		s.events = true
-		s.done = s.marked() || s.terminal && s.dialect == typedStream
-	}
-	s.data, s.marker, s.terminal = 0, false, false
-}
-
-func (s *streamScan) marked() bool { return s.marker && s.data == 1 }
-
-func (s *streamScan) setType(name []byte, whole bool) {
-	s.terminal = false
-	if !whole {
-		return
-	}
-	switch string(name) {
-	case "response.completed", "response.failed", "response.incomplete", "error":
-		s.typed, s.terminal = true, true
-	default:
-		s.typed = s.typed || bytes.HasPrefix(name, []byte("response."))
-	}
-}
-
-// typeFirst reads the type from data that begins with {"type":"...": some
-// gateways drop the event lines.
-func (s *streamScan) typeFirst(data []byte) {
+// terminal reports whether the event is the last of its stream. The type is
+// that of the event, or of its data: some gateways drop the event lines.
+func (s *streamScan) terminal() bool {
+	name, whole := s.parser.Type()
+	ends := whole && s.ends(name)
+	data, _ := s.parser.Data()
 	for _, token := range [...]string{"{", `"type"`, ":", `"`} {
-		data = bytes.TrimLeft(data, " \t")
+		data = bytes.TrimLeft(data, " \t\n")
 		if len(data) < len(token) || string(data[:len(token)]) != token {
-			return
+			return ends
 		}
 		data = data[len(token):]
 	}
-	if name, _, ok := bytes.Cut(data, []byte(`"`)); ok {
-		terminal := s.terminal
-		s.setType(name, true)
-		s.terminal = s.terminal || terminal
+	if end := bytes.IndexByte(data, '"'); end >= 0 && s.ends(data[:end]) {
+		return true
 	}
+	return ends
+}
+
+// ends reports whether an event of that type is the last one.
+func (s *streamScan) ends(name []byte) bool {
+	switch string(name) {
+	case "response.completed", "response.failed", "response.incomplete", "error":
+		s.typed = true
+		return true
+	}
+	s.typed = s.typed || bytes.HasPrefix(name, []byte("response."))
+	return false
 }
 
 // complete reports, at the end of the stream, whether it may end here. A last
@@ -153,12 +89,17 @@ func (s *streamScan) complete() bool {
 	if s.done {
 		return true
 	}
-	if s.length > 0 {
-		s.endLine()
-	}
-	if s.marked() {
+	if s.parser.Finish() && s.parser.Done() {
 		s.done = true
 		return true
 	}
-	return s.dialect == typedStream && s.events && !s.typed
+	switch {
+	case !s.parser.IsStream():
+		return !s.asked && len(s.parser.Foreign()) == 0 // nothing at all may be what a path has
+	case s.dialect == typedStream:
+		return s.parser.Events() && !s.typed
+	}
+	// Of another path nobody knows the end; an error behind the last event is one.
+	_, _, refused := wire.Instead(s.parser.Foreign())
+	return s.dialect == otherStream && !refused
 }

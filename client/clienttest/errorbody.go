@@ -34,10 +34,10 @@ func (k ErrorKind) Fault() Fault {
 }
 
 // ErrorBody returns the answer of the real service in the situation kind. The
-// header is the caller's to change. OpenAI's answers carry x-request-id and
-// x-ratelimit-*. The body of CAEChallenge is not documented for Azure OpenAI,
-// the code of IPNotAuthorized neither: they are likely ones. An unknown kind is
-// a 500.
+// header is the caller's to change. Answers of OpenAI carry x-request-id
+// and x-ratelimit-*. The body of CAEChallenge for Azure OpenAI and the code of
+// IPNotAuthorized are not documented; what is returned is likely. An unknown kind
+// is a 500.
 func ErrorBody(kind ErrorKind) (status int, header http.Header, body string) {
 	header = http.Header{"Content-Type": {"application/json"}}
 	switch kind {

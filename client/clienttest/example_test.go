@@ -43,7 +43,7 @@ func Example() {
 	// old key: 401
 	// new key: 200
 	// limited: 429
-	// {Requests:4 Unauthorized:1 OK:2 Faults:1}
+	// {Requests:4 Unauthorized:1 OK:2 Faults:1 Refused:0}
 }
 
 // A Service needs no network: it is a RoundTripper.

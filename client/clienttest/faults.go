@@ -71,6 +71,13 @@ type Fault struct {
 	// reads them, then io.ErrUnexpectedEOF; over HTTP/2 a stream error. Zero is
 	// off; negative breaks it after the headers.
 	ResetAfter int
+	// ErrorAfter puts the event of Error into a stream after so many events, and
+	// ends it, as a service does that meets a limit once the status is sent. Zero
+	// is off; negative makes it the first event. Only a stream is changed. See
+	// [ErrorKind.InStream].
+	ErrorAfter int
+	// Error is the error of ErrorAfter, in the form of the route.
+	Error ErrorKind
 }
 
 // A scripted is a Fault and how often it still applies; negative is forever.

@@ -19,6 +19,7 @@ type faultWriter struct {
 	http.ResponseWriter
 	ctx    context.Context
 	f      *Fault
+	path   string
 	gz     *gzip.Writer
 	events bool
 	wrote  bool
@@ -57,21 +58,33 @@ func (w *faultWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// An ending is how a fault ends an answer.
+type ending uint8
+
+const (
+	whole  ending = iota // it does not
+	cut                  // without an error
+	told                 // with an error event
+	broken               // by a reset
+)
+
 // limit is the number of units after which the answer ends, if it does.
-func (w *faultWriter) limit() (n int, broken, ok bool) {
-	cut, reset := w.f.CutAfter, w.f.ResetAfter
-	switch {
-	case cut == 0 && reset == 0:
-		return 0, false, false
-	case reset == 0 || cut != 0 && cut < reset:
-		return max(cut, 0), false, true
+func (w *faultWriter) limit() (n int, how ending) {
+	for _, end := range [...]struct {
+		after int
+		how   ending
+	}{{w.f.ResetAfter, broken}, {w.f.CutAfter, cut}, {w.f.ErrorAfter, told}} {
+		if end.after != 0 && (end.how != told || w.events) && (how == whole || end.after < n) {
+			n, how = end.after, end.how
+		}
 	}
-	return max(reset, 0), true, true
+	return max(n, 0), how
 }
 
 func (w *faultWriter) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	limit, _, limited := w.limit()
+	limit, how := w.limit()
+	limited := how != whole
 	for done := 0; done < len(p); {
 		unit := p[done:]
 		switch {
@@ -134,7 +147,12 @@ func (w *faultWriter) finish() {
 	if !w.wrote || w.gone {
 		return
 	}
-	if limit, broken, ok := w.limit(); ok && broken && w.sent >= limit {
+	switch limit, how := w.limit(); {
+	case w.sent < limit:
+	case how == told:
+		_, _ = w.out().Write(w.errorEvent()) // a client that has left does not want it
+		w.Flush()
+	case how == broken:
 		w.Flush() // else the client may lose what it is to have
 		abort()
 	}

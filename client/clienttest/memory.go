@@ -16,9 +16,9 @@ import (
 
 // RoundTrip answers req in memory, as [http.RoundTripper]: set a Service as the
 // Transport of an [http.Client]. It takes any scheme and host and does not
-// decompress. An answer that no [Fault] touches is complete when RoundTrip
-// returns, a stream too; one that a fault touches arrives as it is written, and
-// its Body must be closed. Hang and the delays end with the request's context.
+// decompress. An answer that no [Fault] and no latency touches is complete when
+// RoundTrip returns, a stream too; another one arrives as it is written, and its
+// Body must be closed. Hang and the delays end with the request's context.
 // The realtime route needs a connection and answers 400.
 func (s *Service) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
@@ -29,7 +29,7 @@ func (s *Service) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, context.Cause(req.Context())
 	}
-	if f := s.takeFault(req.URL.Path); f != nil {
+	if f := s.takeFault(req.URL.Path); f != nil || s.latency.Load() > 0 {
 		return s.roundTripFault(req, f)
 	}
 	defer closeBody(req)
@@ -91,7 +91,8 @@ func (w *memWriter) Read(p []byte) (int, error) { return w.reader.Read(p) }
 
 func (w *memWriter) Close() error { return nil }
 
-// roundTripFault answers through a pipe, as a fault may have no end. The
+// roundTripFault answers through a pipe, as a fault may have no end. f may be nil
+// in a service that is slow. The
 // goroutine ends when the body is closed or the context of req ends.
 func (s *Service) roundTripFault(req *http.Request, f *Fault) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -43,6 +44,7 @@ type Stats struct {
 	Unauthorized int64 // refused because the key was missing or not accepted
 	OK           int64 // answered with success by a route, roots not counted
 	Faults       int64 // met by a Fault
+	Refused      int64 // refused because they were above the Capacity
 }
 
 // A Service is an OpenAI-compatible service. It is an [http.Handler] and, in
@@ -54,7 +56,10 @@ type Service struct {
 	flavor  atomic.Int32
 	journal journal
 
-	seq, requests, unauthorized, ok, faulted atomic.Int64
+	capacity atomic.Pointer[throughput]
+	latency  atomic.Int64 // a time.Duration
+
+	seq, requests, unauthorized, ok, faulted, refused atomic.Int64
 
 	mu    sync.Mutex // orders the writers of keys and faults; guards files
 	files map[string][]byte
@@ -79,6 +84,7 @@ func (s *Service) Stats() Stats {
 		Unauthorized: s.unauthorized.Load(),
 		OK:           s.ok.Load(),
 		Faults:       s.faulted.Load(),
+		Refused:      s.refused.Load(),
 	}
 }
 
@@ -105,9 +111,12 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, f *Fault) {
 	// early answer, and net/http notices that a client left only after it.
 	tooLarge, err := c.readBody(buf)
 	s.journal.record(c)
+	if !sleep(r.Context(), time.Duration(s.latency.Load())) {
+		abort()
+	}
 	if f != nil {
 		s.faulted.Add(1)
-		fw := &faultWriter{ResponseWriter: w, ctx: r.Context(), f: f}
+		fw := &faultWriter{ResponseWriter: w, ctx: r.Context(), f: f, path: r.URL.Path}
 		c.w = fw
 		if c.fail(f, fw) {
 			return
@@ -160,7 +169,9 @@ func (c *call) answer() {
 		c.notFound()
 		return
 	}
-	c.route(rest)
+	if c.hasRoom() {
+		c.route(rest)
+	}
 }
 
 func isRoot(path string) bool {

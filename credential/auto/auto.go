@@ -1,7 +1,6 @@
 package auto
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/platform"
 )
 
 // Options configures [New] and [Explain]. The zero value and nil are ready to
@@ -18,27 +18,27 @@ type Options struct {
 	// that has. They come from the operator: never from a request or from what
 	// a model wrote.
 	References string
-	// Cache configures the Cache; nil means the defaults.
-	Cache *credential.CacheOptions
-	// Verify makes New read the credential before it returns, under its ctx, so
-	// that a program that cannot call ends while it starts.
-	Verify bool
 
 	// transport carries what goes to Azure and OpenAI in tests; the addresses
 	// there are fixed.
 	transport http.RoundTripper
+	// brief tells that the sources are closed after one read, and have to leave
+	// nothing behind then.
+	brief bool
 }
 
-// New returns a Cache of the environment's credential; see the package
-// documentation for how it is chosen. Without Verify it does no I/O, and the
-// errors of the source come with the first read.
+// New returns the Source of the environment's credential; see the package
+// documentation for how it is chosen. If several apply it is a
+// [credential.Chain]. As with other sources, package client puts a Cache around
+// it, and NewChain and Standby take it. It does no I/O: the errors of the source
+// come with the first read, for which a program can call Warm of the client
+// while it starts.
 //
-// It fails if a reference is malformed or the variables contradict each other.
-// If nothing is configured the error wraps [credential.ErrUnavailable] and lists
-// what was looked for and what to set. No error quotes a reference: what was
-// pasted may be the key itself. With Verify it also fails with the source's
-// error, or the cause of a ctx that is done.
-func New(ctx context.Context, opts *Options) (*credential.Cache, error) {
+// It fails if a reference is malformed, a variable holds what cannot be a key,
+// or the variables contradict each other. If nothing is configured the error
+// wraps [credential.ErrUnavailable] and lists what was looked for and what to
+// set. No error quotes a reference: what was pasted may be the key itself.
+func New(opts *Options) (credential.Source, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
@@ -52,27 +52,17 @@ func New(ctx context.Context, opts *Options) (*credential.Cache, error) {
 			sources = append(sources, c.src)
 		}
 	}
-	if len(sources) == 0 {
+	switch len(sources) {
+	case 0:
 		return nil, fmt.Errorf("auto: %w", nothing(rows))
+	case 1:
+		return sources[0], nil
 	}
-	src := sources[0]
-	if len(sources) > 1 {
-		chain, err := credential.NewChain(sources...)
-		if err != nil {
-			return nil, fmt.Errorf("auto: %w", err)
-		}
-		src = chain
-	}
-	cache, err := credential.NewCache(src, opts.Cache)
+	chain, err := credential.NewChain(sources...)
 	if err != nil {
 		return nil, fmt.Errorf("auto: %w", err)
 	}
-	if opts.Verify {
-		if _, err := cache.Retrieve(ctx); err != nil {
-			return nil, fmt.Errorf("auto: %w", err)
-		}
-	}
-	return cache, nil
+	return chain, nil
 }
 
 // A candidate is a source that may apply here.
@@ -82,6 +72,7 @@ type candidate struct {
 	skip                string            // why it does not apply
 	err                 error             // it is configured, and wrong
 	do                  string            // the one thing to do about it
+	anyway              bool              // do is worth saying where another source wins, too
 	local               bool              // it belongs to the error if nothing is configured
 }
 
@@ -108,7 +99,7 @@ func plan(opts *Options) []candidate {
 		return rows
 	}
 	rows := []candidate{{name: "reference", looked: variable, found: "unset", skip: "there is no reference", local: true,
-		do: "set " + variable + ", here for example to " + example(platform())}}
+		do: "set " + variable + toWhat(platform.Machine{}.Place())}}
 	rows = append(rows, byVariables(opts)...)
 	return append(rows, stores()...)
 }
@@ -127,13 +118,13 @@ func referenced(opts *Options, text, looked string) []candidate {
 		if len(words) > 1 {
 			c.looked = fmt.Sprintf("%s, reference %d", looked, i+1)
 		}
-		s, src, err := parseReference(word, opts.transport)
+		s, src, err := parseReference(word, opts)
 		if s != nil {
 			c.name = s.name
-			c.found = foundOf(s.sets)
+			c.found = foundWith(s.sets)
 		}
 		if err != nil {
-			c.err, c.do = fmt.Errorf("%s: %w", c.looked, err), "correct it; package auto lists the schemes and their parameters"
+			c.err, c.do = fmt.Errorf("%s: %w", c.looked, err), "correct "+c.looked
 		} else {
 			c.src = src
 			if named, ok := src.(fmt.Stringer); ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/auto"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 func parse(t *testing.T, word string) credential.Source {

@@ -17,7 +17,7 @@ func Example() {
 	defer os.Unsetenv("TEAM_KEY")
 	ctx := context.Background()
 
-	src, err := auto.New(ctx, &auto.Options{References: "env://TEAM_KEY", Verify: true})
+	src, err := auto.New(&auto.Options{References: "env://TEAM_KEY"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -25,12 +25,13 @@ func Example() {
 	v, err := src.Retrieve(ctx) // or client.New(client.Config{Source: src})
 	fmt.Println(v.Secret, "from", v.Source, err)
 
-	_, err = auto.New(ctx, &auto.Options{References: "env://NOT_SET", Verify: true})
+	src, _ = auto.New(&auto.Options{References: "env://NOT_SET"})
+	_, err = src.Retrieve(ctx)
 	fmt.Println(errors.Is(err, credential.ErrUnavailable), err)
 
 	// Output:
 	// [redacted] from env:TEAM_KEY <nil>
-	// true auto: credential: env:NOT_SET: source unavailable: the variable is unset or empty (set it)
+	// true credential: env:NOT_SET: source unavailable: the variable is unset or empty (set it)
 }
 
 func ExampleExplain() {

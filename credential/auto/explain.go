@@ -3,6 +3,7 @@ package auto
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ type Report struct {
 	Version string `json:"version,omitempty"`
 	// Expires is when the credential stops being valid; zero if it does not.
 	Expires time.Time `json:"expires,omitzero"`
-	// NextRefresh is from when on a Cache of these options reads it again; zero
-	// if it never does.
+	// NextRefresh is the time from which a Cache with the default options reads
+	// it again.
 	NextRefresh time.Time `json:"next_refresh,omitzero"`
 	// Error is why there is no credential, and what to do; empty if there is one.
 	Error string `json:"error,omitempty"`
@@ -35,7 +36,8 @@ type Attempt struct {
 	Source string `json:"source"`
 	// LookedFor says where its configuration would be.
 	LookedFor string `json:"looked_for"`
-	// Found names the variables that are set, of those that speak for it.
+	// Found is "set" or "unset", or names the variables that are set, of those
+	// that speak for it. It never tells what they hold.
 	Found string `json:"found"`
 	// Result is one of
 	//
@@ -53,18 +55,20 @@ type Attempt struct {
 	Do string `json:"do,omitempty"`
 }
 
-// Explain asks the sources as [New] would and tells what came of it, for people
-// and for logs. It reads for real: a token or secret that it finds is forgotten
-// at once, and OnEvent of the options is not called. It returns when ctx is
-// done at the latest; each source has CacheOptions.Timeout, and the look for an
-// AWS identity where nothing configures one a second. A source that was not
-// asked costs nothing. Nil options are ready to use.
+// Explain asks the sources of [New] as a Cache would and tells what came of it,
+// for people and for logs. It reads for real: a token or secret that it finds is
+// forgotten at once, and a lease or login of Vault that it was given is revoked.
+// It returns when ctx is done at the latest, or up to 2 seconds later if there is
+// something to revoke. Each source has 10 seconds. A source that was not asked
+// costs nothing. Nil options are ready to use.
 func Explain(ctx context.Context, opts *Options) *Report {
 	if opts == nil {
 		opts = &Options{}
 	}
-	e := explainer{report: &Report{}, cache: withoutEvents(opts.Cache)}
-	rows := plan(opts)
+	brief := *opts
+	brief.brief = true
+	e := explainer{report: &Report{}}
+	rows := plan(&brief)
 	for _, c := range rows {
 		if c.err != nil { // New would fail: nothing is asked
 			e.over, e.report.Error = "the configuration is in error", clean(c.err)
@@ -75,13 +79,14 @@ func Explain(ctx context.Context, opts *Options) *Report {
 		e.attempt(ctx, c)
 	}
 	r := e.report
+	failed := slices.ContainsFunc(r.Attempts, func(a Attempt) bool { return a.Result == "failed" })
+	for i := range r.Attempts {
+		if idle := r.Winner != "" && !rows[i].anyway; r.Attempts[i].Result == "skipped" && (failed || idle) {
+			r.Attempts[i].Do = "" // it is not this one that is missing
+		}
+	}
 	switch {
 	case r.Winner != "":
-		for i := range r.Attempts {
-			if a := &r.Attempts[i]; a.Result == "skipped" && (a.Found == "unset" || a.Why == notAsked) {
-				a.Do = "" // nothing is missing
-			}
-		}
 	case r.Error == "" && e.asked == 0:
 		r.Error = clean(nothing(rows))
 	case r.Error == "":
@@ -93,26 +98,19 @@ func Explain(ctx context.Context, opts *Options) *Report {
 
 type explainer struct {
 	report *Report
-	cache  *credential.CacheOptions
 	over   string // why no more is asked
 	asked  int
 	secret credential.Secret
-}
-
-func withoutEvents(o *credential.CacheOptions) *credential.CacheOptions {
-	if o == nil {
-		return nil
-	}
-	c := *o
-	c.OnEvent = nil
-	return &c
 }
 
 func (e *explainer) attempt(ctx context.Context, c candidate) {
 	a := Attempt{Source: c.name, LookedFor: c.looked, Found: c.found}
 	switch {
 	case c.err != nil:
-		a.Result, a.Why, a.Do = "failed", clean(c.err), c.do
+		a.Result, a.Why, a.Do = "failed", reason(c.err), c.do
+		if a.Do == "" {
+			a.Do = hint(c.err)
+		}
 	case c.src == nil:
 		a.Result, a.Why, a.Do = "skipped", c.skip, c.do
 	case e.over != "":
@@ -126,15 +124,16 @@ func (e *explainer) attempt(ctx context.Context, c candidate) {
 func (e *explainer) ask(ctx context.Context, c candidate, a *Attempt) {
 	e.asked++
 	begin := time.Now()
-	v, err := e.read(ctx, c.src)
+	v, err := read(ctx, c.src)
 	a.Took = time.Since(begin)
+	leave(ctx, c.src)
 	r := e.report
 	switch {
 	case err == nil:
 		a.Result, e.over = "used", "an earlier one won"
 		e.secret = v.Secret
 		r.Winner, r.Scheme, r.Version, r.Expires = v.Source, v.Scheme.String(), v.Version, v.Expires
-		r.NextRefresh = nextRefresh(v, e.cache, begin)
+		r.NextRefresh = nextRefresh(v, begin)
 		if r.Winner == "" {
 			r.Winner = c.name
 		}
@@ -150,12 +149,27 @@ func (e *explainer) ask(ctx context.Context, c candidate, a *Attempt) {
 }
 
 // read gets the value as a Cache does: checked, and in bounded time.
-func (e *explainer) read(ctx context.Context, src credential.Source) (credential.Value, error) {
-	cache, err := credential.NewCache(src, e.cache)
+func read(ctx context.Context, src credential.Source) (credential.Value, error) {
+	cache, err := credential.NewCache(src, &credential.CacheOptions{ReadContext: func(call context.Context) context.Context { return call }})
 	if err != nil {
 		return credential.Value{}, err //nolint:wrapcheck // ours
 	}
 	return cache.Retrieve(ctx) //nolint:wrapcheck // the source's
+}
+
+// closing is how long a source may take to give back what it was given, also
+// after the end of the context.
+const closing = 2 * time.Second
+
+// leave ends the use of src. What cannot be given back ends by itself.
+func leave(ctx context.Context, src credential.Source) {
+	c, ok := src.(interface{ Close(context.Context) error })
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+	defer cancel()
+	_ = c.Close(ctx)
 }
 
 // redact is a second line: no text of ours holds a secret, unless a name does.
@@ -178,23 +192,16 @@ func (e *explainer) redact() {
 
 // nextRefresh is when a Cache reads v again, without its jitter; see
 // credential.CacheOptions.
-func nextRefresh(v credential.Value, o *credential.CacheOptions, loaded time.Time) time.Time {
-	ttl := credential.DefaultTTL
-	if o != nil && o.TTL != 0 {
-		ttl = o.TTL
-	}
-	var at time.Time
-	if ttl > 0 {
-		at = loaded.Add(ttl * 4 / 5)
-	}
+func nextRefresh(v credential.Value, loaded time.Time) time.Time {
+	at := loaded.Add(4 * time.Minute) // four fifths of the default TTL
 	token := v.Scheme == credential.BearerToken && !v.Expires.IsZero()
 	if !v.Expires.IsZero() {
 		ahead := v.Expires.Add(-min(5*time.Minute, v.Expires.Sub(loaded)/2))
-		if token || at.IsZero() || ahead.Before(at) {
+		if token || ahead.Before(at) {
 			at = ahead
 		}
 	}
-	if hint := v.RefreshAfter; !hint.IsZero() && (token && hint.Before(v.Expires) || at.IsZero() || hint.Before(at)) {
+	if hint := v.RefreshAfter; !hint.IsZero() && (token && hint.Before(v.Expires) || hint.Before(at)) {
 		at = hint
 	}
 	return at.Round(0)

@@ -15,7 +15,7 @@ func Over(o Options, t http.RoundTripper) *Options {
 
 // Parse reads one reference.
 func Parse(word string) (credential.Source, error) {
-	_, src, err := parseReference(word, nil)
+	_, src, err := parseReference(word, &Options{})
 	return src, err
 }
 
@@ -27,3 +27,6 @@ func Schemes() map[string][]string {
 	}
 	return m
 }
+
+// Leave ends the use of a source, as Explain does.
+var Leave = leave

@@ -1,10 +1,46 @@
 package auto_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/credential/auto"
+	"github.com/latchkey-go/latchkey/internal/platform"
+	"github.com/latchkey-go/latchkey/internal/platform/platformtest"
 )
+
+// on is the context of a program on a machine of that kind.
+func on(t testing.TB, kind string) context.Context {
+	t.Helper()
+	return platform.On(t.Context(), platformtest.Machine(t, kind))
+}
+
+// first makes the source of opts and reads it once, as a Cache does.
+func first(t *testing.T, opts *auto.Options, cached *credential.CacheOptions) (credential.Value, error) {
+	t.Helper()
+	return firstOn(t.Context(), t, opts, cached)
+}
+
+// firstOn is first with ctx as the context of the read.
+func firstOn(ctx context.Context, t *testing.T, opts *auto.Options, cached *credential.CacheOptions) (credential.Value, error) {
+	t.Helper()
+	src, err := auto.New(opts)
+	if err != nil {
+		return credential.Value{}, err
+	}
+	if cached == nil {
+		cached = &credential.CacheOptions{}
+	}
+	cached.ReadContext = func(call context.Context) context.Context { return call }
+	cache, err := credential.NewCache(src, cached)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cache.Retrieve(ctx)
+}
 
 // clearEnv takes everything away that says where and who a process is.
 func clearEnv(t testing.TB) {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/auto"
-	"github.com/latchkey-go/latchkey/internal/awstest"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 // An environment is what a process finds, and what has to come of it.
@@ -19,10 +19,12 @@ type environment struct {
 	base    []map[string]string
 	env     map[string]string
 	machine string
-	az      string // what az prints a token of; empty: az is not there
-	winner  string // the prefix of the winner's name
-	says    string // in the error, where there is no winner
-	asks    string // all who are asked; empty: no network at all
+	// firmware is what the machine says of itself; empty is that of machine.
+	firmware string
+	az       string // what az prints a token of; empty: az is not there
+	winner   string // the prefix of the winner's name
+	says     string // in the error, where there is no winner
+	asks     string // all who are asked; empty: no network at all
 }
 
 type vars = map[string]string
@@ -77,8 +79,13 @@ func configured() []environment {
 		{name: "Lambda, key", base: []vars{lambda(), key}, winner: "env:OPENAI_API_KEY"},
 		{name: "Lambda, secret", base: []vars{lambda(), ref(smRef)}, winner: "awssecretsmanager:prod/openai", asks: "secretsmanager"},
 		{name: "Lambda, ARN", base: []vars{lambda(), ref("arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/openai")}, winner: "awssecretsmanager:arn", asks: "secretsmanager"},
+		{name: "Lambda, parameter", base: []vars{lambda(), ref("awsparameterstore:///prod/openai")}, winner: "awsparameterstore:/prod/openai", asks: "parameterstore"},
+		{name: "Lambda, ARN of a parameter", base: []vars{lambda(), ref("arn:aws:ssm:eu-west-1:123456789012:parameter/prod/openai:1")}, winner: "awsparameterstore:arn", asks: "parameterstore"},
 		{name: "Lambda, extension", base: []vars{lambda(), ref("awsextension:///prod/openai"), {"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": "$PORT"}},
 			winner: "awsextension:prod/openai", asks: "extension"},
+		{name: "Lambda, parameter by the extension", base: []vars{lambda(), ref("awsextension://parameter/prod/openai"), {"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": "$PORT"}},
+			winner: "awsextension:/prod/openai", asks: "extension"},
+		{name: "Lambda, Bedrock", base: []vars{lambda(), ref("awsbedrock://")}, winner: "awsbedrock"},
 		{name: "Lambda, Vault", base: []vars{lambda(), ref(vaultRef), {"VAULT_ADDR": "$URL", "VAULT_TOKEN": "hvs.CANARY"}}, winner: "hashivault:secret/openai", asks: "vault"},
 		{name: "Functions, identity", base: []vars{functions(), managed(), azure()}, winner: "azureidentity:managed-identity", asks: "identity"},
 		{name: "Functions, user-assigned identity", base: []vars{functions(), managed(), azure(), {"AZURE_CLIENT_ID": "c"}}, winner: "azureidentity:managed-identity", asks: "identity"},
@@ -93,6 +100,7 @@ func configured() []environment {
 		{name: "EKS, role", base: []vars{eks(), ref(smRef)}, winner: "awssecretsmanager:prod/openai", asks: "secretsmanager sts"},
 		{name: "EKS, Vault", base: []vars{eks(), ref(vaultRef), {"VAULT_ADDR": "$URL", "VAULT_TOKEN": "hvs.CANARY"}}, winner: "hashivault:secret/openai", asks: "vault"},
 		{name: "ECS, role", base: []vars{ecs(), ref(smRef)}, winner: "awssecretsmanager:prod/openai", asks: "ecs secretsmanager"},
+		{name: "ECS, Bedrock in another region", base: []vars{ecs(), ref("awsbedrock://?region=us-east-1")}, winner: "awsbedrock:us-east-1", asks: "ecs"},
 		{name: "ECS, Docker secret", base: []vars{ecs(), {"OPENAI_API_KEY_FILE": "$DIR/key"}}, winner: "file:"},
 		{name: "GKE, federation", base: []vars{pod(), ref(workloadRef + "gcp")}, machine: "gcp", winner: "openaiworkload", asks: "metadata openai"},
 		{name: "GKE, mounted key", base: []vars{pod(), {"OPENAI_API_KEY_FILE": "$DIR/key"}}, machine: "gcp", winner: "file:"},
@@ -118,6 +126,7 @@ func halfConfigured() []environment {
 	return []environment{
 		{name: "Lambda, nothing", base: []vars{lambda()}, says: "awssecretsmanager:///NAME"},
 		{name: "Lambda, unknown secret", base: []vars{lambda(), ref("awssecretsmanager:///other")}, says: "no such secret", asks: "secretsmanager"},
+		{name: "Lambda, unknown parameter", base: []vars{lambda(), ref("awsparameterstore:///other")}, says: "no such parameter", asks: "parameterstore"},
 		{name: "Lambda, no extension", base: []vars{lambda(), ref("awsextension:///prod/openai"), {"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT": "1"}}, says: "extension"},
 		{name: "Functions, no identity assigned", base: []vars{functions(), azure()}, says: "assign one"},
 		{name: "Functions, unresolved reference", base: []vars{functions(), {"OPENAI_API_KEY": "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/n)"}}, says: "unresolved Key Vault reference"},
@@ -128,21 +137,30 @@ func halfConfigured() []environment {
 		{name: "EKS, role without a region", base: []vars{eks(), {"AWS_REGION": ""}, ref(smRef)}, says: "AWS_REGION"},
 		{name: "ECS, region only", base: []vars{{"AWS_EXECUTION_ENV": "AWS_ECS_EC2", "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": ""}, ref(smRef)}, says: "no credentials", asks: "ec2"},
 		{name: "GKE, an identity of Azure's", base: []vars{pod(), azure()}, machine: "gcp", says: "not looked for on Kubernetes"},
-		{name: "VM of Google, Azure's endpoint", base: []vars{azure()}, machine: "gcp", says: "is not Azure's endpoint", asks: "metadata"},
-		{name: "VM of EC2, Azure's endpoint", base: []vars{azure()}, machine: "ec2", says: "is not Azure's endpoint", asks: "metadata"},
+		{name: "VM of Google, Azure's endpoint", base: []vars{azure()}, machine: "gcp", says: "not looked for on Google Cloud"},
+		{name: "VM of Google that says nothing, Azure's endpoint", base: []vars{azure()}, machine: "gcp", firmware: "silent", says: "is not Azure's endpoint", asks: "metadata"},
+		{name: "VM of EC2, Azure's endpoint", base: []vars{azure()}, machine: "ec2", says: "not looked for on AWS"},
+		{name: "VM of EC2 that says nothing, Azure's endpoint", base: []vars{azure()}, machine: "ec2", firmware: "silent", says: "is not Azure's endpoint", asks: "metadata"},
+		{name: "VM of Azure, no identity", base: []vars{azure()}, machine: "azure, no identity", firmware: "azure", says: "no system-assigned identity", asks: "metadata"},
 		{name: "GitHub Actions, the secret of a fork", base: []vars{{"GITHUB_ACTIONS": "true", "OPENAI_API_KEY": ""}}, says: "OPENAI_API_KEY is unset"},
 		{name: "laptop, nothing", says: "OPENAI_CREDENTIAL"},
 		{name: "laptop, blank reference", base: []vars{ref(" ")}, says: "OPENAI_CREDENTIAL"},
-		{name: "laptop, endpoint without az", base: []vars{azure()}, says: "az: not on PATH", asks: "metadata"},
+		{name: "laptop, endpoint without az", base: []vars{azure()}, firmware: "laptop", says: "az: not on PATH"},
+		{name: "machine that says nothing, endpoint without az", base: []vars{azure()}, says: "az: not on PATH", asks: "metadata"},
 		{name: "laptop, Vault without an address", base: []vars{ref(vaultRef)}, says: "VAULT_ADDR"},
 		{name: "laptop, Vault without a login", base: []vars{ref(vaultRef), {"VAULT_ADDR": "https://vault.example.com"}}, says: "VAULT_TOKEN"},
+		{name: "laptop, Vault is not there", base: []vars{ref(vaultRef), {"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "hvs.CANARY"}}, says: "check that Vault is at the address in VAULT_ADDR"},
+		{name: "laptop, no agent of Vault's", base: []vars{ref(vaultRef), {"VAULT_ADDR": "$URL", "VAULT_AGENT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "hvs.CANARY"}},
+			says: "check that Vault is at the address in VAULT_AGENT_ADDR"},
+		{name: "laptop, Vault is something else", base: []vars{ref(vaultRef), {"VAULT_ADDR": "$URL/elsewhere", "VAULT_TOKEN": "hvs.CANARY"}}, says: "VAULT_ADDR", asks: "sts"},
+		{name: "laptop, a field that is mistyped", base: []vars{ref("vault://secret/openai?field=Key"), {"VAULT_ADDR": "$URL", "VAULT_TOKEN": "hvs.CANARY"}}, says: `did you mean "key"?`, asks: "vault"},
 		{name: "laptop, a profile that is not there", base: []vars{ref(smRef), {"AWS_PROFILE": "nobody"}}, says: "no AWS profile"},
 		{name: "laptop, keys without a region", base: []vars{ref(smRef), signed, {"AWS_REGION": ""}}, says: "AWS_REGION"},
 		{name: "laptop, helper fails", base: []vars{ref("exec://$DIR/broken")}, says: "3"},
 		{name: "laptop, helper is gone", base: []vars{ref("exec://$DIR/gone")}, says: "no such command"},
 		{name: "laptop, file is gone", base: []vars{{"OPENAI_API_KEY_FILE": "$DIR/gone"}}, says: "no such file"},
 		{name: "laptop, empty file", base: []vars{{"OPENAI_API_KEY_FILE": "$DIR/empty"}}, says: "empty"},
-		{name: "laptop, a key as a reference", base: []vars{ref("sk-CANARY-1")}, says: "belongs into OPENAI_API_KEY"},
+		{name: "laptop, a key as a reference", base: []vars{ref("sk-CANARY-1")}, says: "belongs in OPENAI_API_KEY"},
 		{name: "laptop, a reference as a key", base: []vars{{"OPENAI_API_KEY": smRef}}, says: "OPENAI_CREDENTIAL"},
 		{name: "laptop, a key as a file", base: []vars{{"OPENAI_API_KEY_FILE": "sk-CANARY-0123456789abcdef"}}, says: "looks like a key"},
 		{name: "laptop, quoted key", base: []vars{{"OPENAI_API_KEY": `"sk-CANARY-1"`}}, says: "in quotes"},
@@ -170,6 +188,19 @@ func contradictory() []environment {
 	}
 }
 
+// kind is the machine of package platformtest.
+func (e environment) kind() string {
+	switch {
+	case e.firmware != "":
+		return e.firmware
+	case e.machine == "gcp":
+		return "google"
+	case e.machine != "":
+		return e.machine
+	}
+	return "silent"
+}
+
 // enter makes the process one of that environment.
 func (e environment) enter(t *testing.T) (*world, *auto.Options) {
 	t.Helper()
@@ -182,12 +213,12 @@ func (e environment) enter(t *testing.T) (*world, *auto.Options) {
 	}
 	w := newWorld(t)
 	w.machine = e.machine
-	w.setenv(t, vars{"AWS_ENDPOINT_URL_SECRETS_MANAGER": "$URL", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "$URL"})
+	w.setenv(t, vars{"AWS_ENDPOINT_URL_SECRETS_MANAGER": "$URL", "AWS_ENDPOINT_URL_SSM": "$URL", "AWS_MAX_ATTEMPTS": "1", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "$URL"})
 	for _, env := range e.base {
 		w.setenv(t, env)
 	}
 	w.setenv(t, e.env)
-	return w, auto.Over(auto.Options{Verify: true}, w)
+	return w, auto.Over(auto.Options{}, w)
 }
 
 // The matrix: who wins, who is asked for it, and what is said where nobody
@@ -201,17 +232,16 @@ func TestTheEnvironmentDecides(t *testing.T) {
 	for _, e := range all {
 		t.Run(e.name, func(t *testing.T) {
 			w, opts := e.enter(t)
-			lazy := *opts
-			lazy.Verify = false
-			_, _ = auto.New(t.Context(), &lazy)
+			ctx := on(t, e.kind())
+			_, _ = auto.New(opts)
 			if got := w.who(); got != "" {
-				t.Errorf("New asks %s without Verify", got)
+				t.Errorf("New asks %s", got)
 			}
-			cache, err := auto.New(t.Context(), opts)
+			v, err := firstOn(ctx, t, opts, nil)
 			if got := w.who(); got != e.asks {
-				t.Errorf("New asks %q, want %q", got, e.asks)
+				t.Errorf("the source asks %q, want %q", got, e.asks)
 			}
-			report := auto.Explain(t.Context(), opts)
+			report := auto.Explain(ctx, opts)
 			if got := w.who(); got != e.asks {
 				t.Errorf("Explain asks %q, want %q", got, e.asks)
 			}
@@ -220,10 +250,6 @@ func TestTheEnvironmentDecides(t *testing.T) {
 				e.lost(t, report, err)
 				return
 			}
-			if err != nil {
-				t.Fatalf("New: %v", err)
-			}
-			v, err := cache.Retrieve(t.Context())
 			if err != nil || !strings.HasPrefix(v.Source, e.winner) || v.Source != report.Winner {
 				t.Errorf("New gives %s, Explain %s, want %s: %v; %s", v.Source, report.Winner, e.winner, err, report.Error)
 			}

@@ -3,18 +3,19 @@ package auto
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/azurename"
 )
 
 // A reference names a secret: scheme://host/path?query.
 type reference struct {
 	scheme, host, path string
 	query              url.Values
+	brief              bool // see Options
 }
 
 // maxReferences is more than anyone has written by hand.
@@ -27,12 +28,13 @@ func split(text string) []string {
 
 // parseReference returns the source that word names, and its scheme if that is
 // known. Its errors never quote the word: what was pasted may be the key.
-func parseReference(word string, t http.RoundTripper) (*scheme, credential.Source, error) {
+func parseReference(word string, o *Options) (*scheme, credential.Source, error) {
 	ref, err := splitReference(word)
 	if err != nil {
 		return nil, nil, err
 	}
-	all := schemes(t)
+	ref.brief = o.brief
+	all := schemes(o.transport)
 	i := slices.IndexFunc(all, func(s scheme) bool { return s.name == ref.scheme })
 	if i < 0 {
 		names := make([]string, len(all))
@@ -73,7 +75,7 @@ func (r reference) check(s *scheme) error {
 	return nil
 }
 
-// isKey reports whether text looks like one of OpenAI's keys.
+// isKey reports whether text looks like an OpenAI key.
 func isKey(text string) bool { return len(text) >= 20 && strings.HasPrefix(text, "sk-") }
 
 // hide keeps what the reference holds out of an error of the source's New.
@@ -108,7 +110,7 @@ func splitReference(word string) (reference, error) {
 	}
 	scheme, _, ok := strings.Cut(word, "://")
 	if !ok {
-		return reference{}, errors.New("not a reference (want scheme://name); a key itself belongs into OPENAI_API_KEY")
+		return reference{}, errors.New("not a reference (want scheme://name); a key itself belongs in OPENAI_API_KEY")
 	}
 	u, err := url.Parse(word)
 	switch {
@@ -130,8 +132,9 @@ func splitReference(word string) (reference, error) {
 	return ref, nil
 }
 
-// arn is the ARN of a secret. The last three parts that ECS allows are the
-// member of the document, the stage and the version.
+// arn is the ARN of a secret or of a parameter. Behind that of a secret ECS
+// allows the member of the document, the stage and the version; behind that of a
+// parameter AWS allows a version or a label.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
 func arn(word string) (reference, error) {
 	word, params, _ := strings.Cut(word, "?")
@@ -140,37 +143,36 @@ func arn(word string) (reference, error) {
 		return reference{}, errMalformed
 	}
 	fields := strings.Split(word, ":")
-	if len(fields) != 7 && len(fields) != 10 || fields[2] != "secretsmanager" || fields[5] != "secret" {
-		return reference{}, errors.New("an ARN, but not of a secret in AWS Secrets Manager (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)")
-	}
-	for i, name := range [...]string{"field", "stage", "version"} {
-		if len(fields) == 10 && fields[7+i] != "" {
-			query.Add(name, fields[7+i])
+	switch n := len(fields); {
+	case (n == 7 || n == 10) && fields[2] == "secretsmanager" && fields[5] == "secret":
+		for i, name := range [...]string{"field", "stage", "version"} {
+			if n == 10 && fields[7+i] != "" {
+				query.Add(name, fields[7+i])
+			}
 		}
+		return reference{scheme: "awssecretsmanager", path: strings.Join(fields[:7], ":"), query: query}, nil
+	case (n == 6 || n == 7) && fields[2] == "ssm" && strings.HasPrefix(fields[5], "parameter/"):
+		switch {
+		case n == 6:
+		case strings.Trim(fields[6], "0123456789") == "":
+			query.Add("version", fields[6])
+		default:
+			query.Add("stage", fields[6])
+		}
+		return reference{scheme: "awsparameterstore", path: strings.Join(fields[:6], ":"), query: query}, nil
 	}
-	return reference{scheme: "awssecretsmanager", path: strings.Join(fields[:7], ":"), query: query}, nil
+	return reference{}, errors.New("an ARN, but not of a secret in AWS Secrets Manager (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME) or of a parameter (arn:aws:ssm:REGION:ACCOUNT:parameter/NAME)")
 }
 
 var errMalformed = errors.New("malformed parameters; escape what is special in them, as %26 for &")
 
 // keyVaultURL is the one https URL that names a secret.
 func keyVaultURL(ref reference, word string) (reference, error) {
-	if !vaultHost(strings.ToLower(ref.host)) {
+	if _, ok := azurename.OfVault(ref.host); !ok {
 		return reference{}, errors.New("an https URL, but not of a secret in Azure Key Vault (https://VAULT.vault.azure.net/secrets/NAME)")
 	}
 	name, _, _ := strings.Cut(word[len("https"):], "?")
 	return reference{scheme: "azurekeyvault", path: "https" + name, query: ref.query}, nil
-}
-
-// vaultHost reports whether host is a Key Vault's, in the public cloud, Azure
-// Government or 21Vianet.
-func vaultHost(host string) bool {
-	for _, suffix := range [...]string{".vault.azure.net", ".vault.azure.cn", ".vault.usgovcloudapi.net"} {
-		if name, ok := strings.CutSuffix(host, suffix); ok && name != "" && !strings.ContainsAny(name, ".:@/") {
-			return true
-		}
-	}
-	return false
 }
 
 func known(names []string) string {

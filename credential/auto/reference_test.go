@@ -1,7 +1,6 @@
 package auto_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"regexp"
@@ -13,7 +12,10 @@ import (
 	"github.com/latchkey-go/latchkey/credential/auto"
 )
 
-const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/openai-AbCdEf"
+const (
+	arn          = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/openai-AbCdEf"
+	parameterARN = "arn:aws:ssm:eu-west-1:123456789012:parameter/prod/openai"
+)
 
 func TestAReferenceNamesItsSource(t *testing.T) {
 	for _, c := range []struct{ word, source string }{
@@ -26,16 +28,28 @@ func TestAReferenceNamesItsSource(t *testing.T) {
 		{"https://myvault.vault.azure.net/secrets/openai-key", "azurekeyvault:myvault.vault.azure.net/openai-key"},
 		{"https://myvault.vault.azure.net/secrets/openai-key/0123456789abcdef0123456789abcdef", "azurekeyvault:myvault.vault.azure.net/openai-key"},
 		{"HTTPS://myvault.vault.azure.net/secrets/openai-key?field=key", "azurekeyvault:myvault.vault.azure.net/openai-key"},
-		{"awssecretsmanager:///prod/openai?field=/apiKey&standby-stage=AWSPENDING", "awssecretsmanager:prod/openai"},
+		{"awssecretsmanager:///prod/openai?field=/apiKey&standby-stage=AWSPENDING&expiry=key-expires", "awssecretsmanager:prod/openai"},
 		{"awssecretsmanager:////prod/openai", "awssecretsmanager:/prod/openai"},
 		{"awssecretsmanager:///" + arn, "awssecretsmanager:" + arn},
 		{arn, "awssecretsmanager:" + arn},
 		{arn + ":apiKey::", "awssecretsmanager:" + arn},
 		{arn + ":apiKey:AWSPREVIOUS:", "awssecretsmanager:" + arn + "@AWSPREVIOUS"},
 		{arn + "?field=a&standby-field=b", "awssecretsmanager:" + arn},
+		{"awsparameterstore:///prod/openai?field=/apiKey&standby-stage=next&expiry=policy", "awsparameterstore:/prod/openai"},
+		{"awsparameterstore:////prod/openai", "awsparameterstore:/prod/openai"},
+		{"awsparameterstore:///openai?version=3", "awsparameterstore:openai"},
+		{"awsparameterstore:///" + parameterARN, "awsparameterstore:" + parameterARN},
+		{parameterARN, "awsparameterstore:" + parameterARN},
+		{parameterARN + ":3", "awsparameterstore:" + parameterARN},
+		{parameterARN + ":live?field=a", "awsparameterstore:" + parameterARN + "@live"},
 		{"awsextension:///prod/openai?stage=AWSPREVIOUS", "awsextension:prod/openai@AWSPREVIOUS"},
+		{"awsextension://parameter/prod/openai?stage=live", "awsextension:/prod/openai@live"},
+		{"awsextension://parameter/openai", "awsextension:openai"},
+		{"awsextension:///" + parameterARN, "awsextension:" + parameterARN},
 		{"vault://secret/team/openai?field=key&standby-field=key2&version=3&kv=2&namespace=admin", "hashivault:secret/team/openai"},
 		{"vault://secret/openai?auth=kubernetes&role=openai-reader", "hashivault:secret/openai"},
+		{"awsbedrock://", "awsbedrock"},
+		{"awsbedrock://?region=us-east-1", "awsbedrock:us-east-1"},
 		{"azureidentity://", "azureidentity"},
 		{"azureidentity://?client-id=a&tenant-id=b&scope=https://ai.azure.com/.default", "azureidentity"},
 		{"openaiworkload://?provider=idp_1&service-account=sa_1&from=kubernetes&token-file=/var/run/openai/token", "openaiworkload:kubernetes"},
@@ -50,14 +64,17 @@ func TestAReferenceNamesItsSource(t *testing.T) {
 	}
 }
 
-func TestAMistakeIsToldWithTheFix(t *testing.T) {
-	for _, c := range []struct{ word, says string }{
+// A mistake is a word that is no reference, and what the error says.
+type mistake struct{ word, says string }
+
+func mistakes() []mistake {
+	return []mistake{
 		{"sk-CANARY-1", "OPENAI_API_KEY"},
 		{"sk-CANARY-1://x", "unknown scheme; known are: env, file, exec"},
 		{"awssecretmanager:///x", "did you mean awssecretsmanager?"},
-		{"keyvault://v/n", "known are: env, file, exec, azurekeyvault, awssecretsmanager, awsextension, vault, azureidentity, openaiworkload"},
+		{"keyvault://v/n", "known are: env, file, exec, azurekeyvault, awssecretsmanager, awsparameterstore, awsextension, vault, awsbedrock, azureidentity, openaiworkload"},
 		{"awssecretsmanager:///x?feild=a", "did you mean field?"},
-		{"awssecretsmanager:///x?CANARY=a", "known are: field, stage, standby-field, standby-stage, version"},
+		{"awssecretsmanager:///x?CANARY=a", "known are: expiry, field, stage, standby-field, standby-stage, version"},
 		{"env://A?x=1", "known are: none"},
 		{"vault://secret/x?field=a&field=b", "field is there twice"},
 		{"vault://secret/x?field=", "parameter field is empty"},
@@ -68,7 +85,12 @@ func TestAMistakeIsToldWithTheFix(t *testing.T) {
 		{"vault://secret/x?role=a", "needs auth=kubernetes"},
 		{"vault://secret", "want vault://MOUNT/PATH"},
 		{"awssecretsmanager://prod/openai", "after three slashes"},
+		{"awsparameterstore://prod/openai", "after three slashes"},
+		{"awsparameterstore:///x?expiry=tag", "want policy"},
+		{"awsparameterstore:///x?version=CANARY", "Version is not a number"},
+		{"arn:aws:ssm:eu-west-1:1:document/x", "of a parameter"},
 		{"awsextension://prod", "after three slashes"},
+		{"awsextension://parameter", "after the last slash"},
 		{"file://etc/key", "after three slashes"},
 		{"file:///", "absolute path"},
 		{"exec://op?arg=read", "after three slashes"},
@@ -90,12 +112,18 @@ func TestAMistakeIsToldWithTheFix(t *testing.T) {
 		{"awssecretsmanager:///x#apiKey", "?field="},
 		{"vault://secret/%zz", "not a URL"},
 		{"vault://secret/x?field=%zz", "malformed parameters"},
+		{"awsbedrock://us-east-1", "want parameters only"},
+		{"awsbedrock://?region=CANARY", "Region is malformed"},
 		{"azureidentity://client", "want parameters only"},
 		{"azureidentity://?scope=CANARY", "/.default"},
 		{"openaiworkload://?provider=a&service-account=b", "parameter from: want one of kubernetes"},
 		{"openaiworkload://?from=gcp", "IdentityProviderID"},
 		{"awssecretsmanager:///x?stage=CANARYS&standby-stage=CANARYS", "StandbyStage"},
-	} {
+	}
+}
+
+func TestAMistakeIsToldWithTheFix(t *testing.T) {
+	for _, c := range mistakes() {
 		src, err := auto.Parse(c.word)
 		switch {
 		case err == nil:
@@ -116,6 +144,8 @@ func TestTheStandbyOfAReferenceIsFound(t *testing.T) {
 		"azurekeyvault://v/n?standby=n2",
 		"awssecretsmanager:///n?field=a&standby-field=b",
 		"awssecretsmanager:///n?standby-stage=AWSPENDING",
+		"awsparameterstore:///n?field=a&standby-field=b",
+		"awsparameterstore:///n?standby-stage=next",
 		"awsextension:///n?field=a&standby-field=b",
 		"vault://secret/n?field=a&standby-field=b",
 	} {
@@ -168,11 +198,54 @@ func TestTheDocumentedTableIsTheCode(t *testing.T) {
 	}
 }
 
+// The README sends readers to the page, and not to the code.
+func TestThePageHasTheTableOfReferences(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/sources.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^//\t(\w+) +(\w+:\S+) +(\S.*)$`).FindAllStringSubmatch(string(text), -1)
+	if len(rows) != len(auto.Schemes()) {
+		t.Fatalf("doc.go has %d rows", len(rows))
+	}
+	want := "| Scheme | Names | Parameters |\n|---|---|---|\n"
+	for _, row := range rows {
+		params := row[3]
+		if params != "none" {
+			params = "`" + strings.ReplaceAll(params, ", ", "`, `") + "`"
+		}
+		want += fmt.Sprintf("| `%s` | `%s` | %s |\n", row[1], row[2], params)
+	}
+	if !strings.Contains(string(page), want) {
+		t.Errorf("docs/sources.md does not have this table:\n%s", want)
+	}
+}
+
+func TestTheReferencesInTheDocumentsAreOnes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/execcommand.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := regexp.MustCompile(`(?m)^exec:///\S+$`).FindAllString(string(text), -1)
+	if len(words) == 0 {
+		t.Error("the page has none")
+	}
+	for _, word := range words {
+		if _, err := auto.Parse(word); err != nil {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+}
+
 func TestReferencesAreReadInOrder(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("SECOND", "sk-CANARY-2")
 	for _, text := range []string{"env://FIRST,env://SECOND", " env://FIRST \n env://SECOND ", "env://FIRST, env://SECOND,"} {
-		cache, err := auto.New(t.Context(), &auto.Options{References: text})
+		cache, err := auto.New(&auto.Options{References: text})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,10 +253,10 @@ func TestReferencesAreReadInOrder(t *testing.T) {
 			t.Errorf("%q gives %s, %v", text, v.Source, err)
 		}
 	}
-	if _, err := auto.New(t.Context(), &auto.Options{References: strings.Repeat("env://A ", 17)}); err == nil {
+	if _, err := auto.New(&auto.Options{References: strings.Repeat("env://A ", 17)}); err == nil {
 		t.Error("17 references were taken")
 	}
-	if _, err := auto.New(t.Context(), &auto.Options{References: ","}); err == nil {
+	if _, err := auto.New(&auto.Options{References: ","}); err == nil {
 		t.Error("a comma alone was taken")
 	}
 }
@@ -212,7 +285,7 @@ func FuzzReference(f *testing.F) {
 		case err != nil && strings.Contains(err.Error(), "CANARY"):
 			t.Error("the error quotes the reference")
 		}
-		_, err = auto.New(context.Background(), &auto.Options{References: word})
+		_, err = auto.New(&auto.Options{References: word})
 		if err != nil && strings.Contains(err.Error(), "CANARY") {
 			t.Error("the error of New quotes the reference")
 		}

@@ -2,22 +2,24 @@ package auto
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/credential/awsbedrock"
 	"github.com/latchkey-go/latchkey/credential/awsextension"
+	"github.com/latchkey-go/latchkey/credential/awsparameterstore"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
 	"github.com/latchkey-go/latchkey/credential/azurekeyvault"
 	"github.com/latchkey-go/latchkey/credential/execcommand"
 	"github.com/latchkey-go/latchkey/credential/hashivault"
 	"github.com/latchkey-go/latchkey/credential/openaiworkload"
+	"github.com/latchkey-go/latchkey/internal/azurename"
 )
 
 // A scheme is one kind of reference.
@@ -31,7 +33,7 @@ type scheme struct {
 	build   func(reference) (credential.Source, error)
 }
 
-// identityVariables speak for an identity of Azure's.
+// identityVariables returns the variables that configure an Azure identity.
 func identityVariables() []string {
 	return []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH",
 		"AZURE_FEDERATED_TOKEN_FILE", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_TOKEN_CREDENTIALS"}
@@ -50,11 +52,15 @@ func schemes(t http.RoundTripper) []scheme {
 		{name: "exec", params: []string{"arg"}, build: command},
 		{name: "azurekeyvault", params: []string{"field", "standby", "version"}, sets: identityVariables(),
 			example: "azurekeyvault://VAULT/NAME", build: func(r reference) (credential.Source, error) { return keyVault(r, t) }},
-		{name: "awssecretsmanager", params: secret, sets: aws, example: "awssecretsmanager:///NAME", build: secretsManager},
+		{name: "awssecretsmanager", params: append([]string{"expiry"}, secret...), sets: aws, example: "awssecretsmanager:///NAME",
+			build: func(r reference) (credential.Source, error) { return secretsManager(r, t) }},
+		{name: "awsparameterstore", params: append([]string{"expiry"}, secret...), sets: aws,
+			example: "awsparameterstore:///NAME", build: func(r reference) (credential.Source, error) { return parameterStore(r, t) }},
 		{name: "awsextension", params: secret, sets: []string{"PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "AWS_TOKEN"},
 			example: "awsextension:///NAME", build: extension},
-		{name: "vault", params: []string{"auth", "field", "kv", "namespace", "role", "standby-field", "version"},
+		{name: "vault", params: []string{"auth", "expiry", "field", "kv", "namespace", "role", "standby-field", "version"},
 			sets: []string{"VAULT_ADDR", "VAULT_AGENT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE"}, example: "vault://secret/openai?field=key", build: vault},
+		{name: "awsbedrock", params: []string{"region"}, sets: aws, build: func(r reference) (credential.Source, error) { return bedrock(r, t) }},
 		{name: "azureidentity", params: []string{"client-id", "scope", "tenant-id"}, sets: identityVariables(),
 			build: func(r reference) (credential.Source, error) { return identity(r, t) }},
 		{name: "openaiworkload", params: []string{"audience", "client-id", "from", "managed-identity", "provider", "service-account", "token-file"},
@@ -121,66 +127,108 @@ func (r reference) secret() (string, error) {
 	return name, nil
 }
 
-func secretsManager(r reference) (credential.Source, error) {
+func secretsManager(r reference, t http.RoundTripper) (credential.Source, error) {
 	id, err := r.secret()
 	if err != nil {
 		return nil, err
 	}
 	q := r.query
-	src, err := awssecretsmanager.New(id, &awssecretsmanager.Options{
-		Field: q.Get("field"), StandbyField: q.Get("standby-field"),
-		VersionStage: q.Get("stage"), StandbyStage: q.Get("standby-stage"), VersionID: q.Get("version"),
-	})
-	if err != nil {
-		return nil, err //nolint:wrapcheck // parseReference does
+	return made(awssecretsmanager.New(id, &awssecretsmanager.Options{
+		Field: q.Get("field"), StandbyField: q.Get("standby-field"), ExpiryTag: q.Get("expiry"), Transport: t,
+		Stage: q.Get("stage"), StandbyStage: q.Get("standby-stage"), Version: q.Get("version"),
+	}))
+}
+
+// parameter is the name or ARN of a parameter in a path. AWS wants a slash
+// before a name with others in it.
+func (r reference) parameter() (string, error) {
+	id := strings.TrimPrefix(r.path, "/")
+	if id == "" {
+		return "", errors.New("want the parameter's name after the last slash")
 	}
-	return patient{src}, nil
+	if strings.Contains(id, "/") && !strings.HasPrefix(id, "/") && !strings.HasPrefix(id, "arn:") {
+		id = "/" + id
+	}
+	return id, nil
+}
+
+func parameterStore(r reference, t http.RoundTripper) (credential.Source, error) {
+	if _, err := r.secret(); err != nil {
+		return nil, err
+	}
+	id, err := r.parameter()
+	if err != nil {
+		return nil, err
+	}
+	q := r.query
+	if q.Has("expiry") && q.Get("expiry") != "policy" {
+		return nil, errors.New("parameter expiry: want policy")
+	}
+	return made(awsparameterstore.New(id, &awsparameterstore.Options{
+		Field: q.Get("field"), StandbyField: q.Get("standby-field"), ExpiryPolicy: q.Has("expiry"), Transport: t,
+		Stage: q.Get("stage"), StandbyStage: q.Get("standby-stage"), Version: q.Get("version"),
+	}))
 }
 
 func extension(r reference) (credential.Source, error) {
+	q := r.query
+	opts := &awsextension.Options{
+		Field: q.Get("field"), StandbyField: q.Get("standby-field"),
+		Stage: q.Get("stage"), StandbyStage: q.Get("standby-stage"), Version: q.Get("version"),
+	}
+	if part := strings.SplitN(r.path, ":", 4); r.host == "parameter" || len(part) == 4 && part[2] == "ssm" {
+		id, err := r.parameter()
+		if err != nil {
+			return nil, err
+		}
+		return made(awsextension.NewParameter(id, opts))
+	}
 	id, err := r.secret()
 	if err != nil {
 		return nil, err
 	}
-	q := r.query
-	return made(awsextension.New(id, &awsextension.Options{
-		Field: q.Get("field"), StandbyField: q.Get("standby-field"),
-		VersionStage: q.Get("stage"), StandbyStage: q.Get("standby-stage"), VersionID: q.Get("version"),
-	}))
+	return made(awsextension.New(id, opts))
 }
 
 func keyVault(r reference, t http.RoundTripper) (credential.Source, error) {
 	q := r.query
-	opts := &azurekeyvault.Options{Version: q.Get("version"), StandbyName: q.Get("standby"), Field: q.Get("field"), ClientOptions: azureOptions(t)}
+	opts := &azurekeyvault.Options{Version: q.Get("version"), StandbyName: q.Get("standby"), Field: q.Get("field"), Transport: t}
 	if r.host == "" && strings.HasPrefix(r.path, "https://") { // off the clipboard
 		return made(azurekeyvault.New(r.path, "", opts))
 	}
 	host := strings.ToLower(r.host)
 	if host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
-		host += ".vault.azure.net"
+		host += vaultSuffix()
 	}
 	name := strings.TrimPrefix(r.path, "/")
-	if !vaultHost(host) || name == "" || strings.Contains(name, "/") {
+	if _, ok := azurename.OfVault(host); !ok || name == "" || strings.Contains(name, "/") {
 		return nil, errors.New("want azurekeyvault://VAULT/NAME, where VAULT is a name, or a whole one such as myvault.vault.azure.cn")
 	}
 	return made(azurekeyvault.New("https://"+host, name, opts))
 }
 
+// vaultSuffix is what a vault's name ends with in the cloud that tokens come
+// from here.
+func vaultSuffix() string {
+	if c, ok := azurename.OfAuthority(os.Getenv("AZURE_AUTHORITY_HOST")); ok {
+		return c.VaultSuffix
+	}
+	return azurename.Clouds()[0].VaultSuffix
+}
+
 func vault(r reference) (credential.Source, error) {
 	q := r.query
-	opts := &hashivault.Options{Namespace: q.Get("namespace"), Field: q.Get("field"), StandbyField: q.Get("standby-field")}
+	opts := &hashivault.Options{Namespace: q.Get("namespace"), ExpiryTag: q.Get("expiry"), Field: q.Get("field"), StandbyField: q.Get("standby-field"), Version: q.Get("version"), RevokeOnClose: r.brief}
 	if strings.Trim(r.host, "/") == "" || strings.Trim(r.path, "/") == "" {
 		return nil, errors.New("want vault://MOUNT/PATH, as in vault://secret/openai")
 	}
-	for name, to := range map[string]*int{"version": &opts.Version, "kv": &opts.KVVersion} {
-		if !q.Has(name) {
-			continue
+	if v := q.Get("version"); strings.Trim(v, "0123456789") != "" || strings.HasPrefix(v, "0") {
+		return nil, errors.New("parameter version: want a number from 1 on")
+	}
+	if q.Has("kv") {
+		if opts.KVVersion = map[string]int{"1": 1, "2": 2}[q.Get("kv")]; opts.KVVersion == 0 {
+			return nil, errors.New("parameter kv: kv is 1 or 2")
 		}
-		n, err := strconv.Atoi(q.Get(name))
-		if err != nil || n < 1 || name == "kv" && n > 2 {
-			return nil, fmt.Errorf("parameter %s: want a number from 1 on; kv is 1 or 2", name)
-		}
-		*to = n
 	}
 	switch auth, role := q.Get("auth"), q.Get("role"); {
 	case auth == "kubernetes" && role != "":
@@ -209,8 +257,15 @@ func identity(r reference, t http.RoundTripper) (credential.Source, error) {
 	}
 	q := r.query
 	return made(azureidentity.New(&azureidentity.Options{
-		ClientID: q.Get("client-id"), TenantID: q.Get("tenant-id"), Scope: q.Get("scope"), ClientOptions: azureOptions(t),
+		ClientID: q.Get("client-id"), TenantID: q.Get("tenant-id"), Scope: q.Get("scope"), Transport: t,
 	}))
+}
+
+func bedrock(r reference, t http.RoundTripper) (credential.Source, error) {
+	if err := r.bare(); err != nil {
+		return nil, err
+	}
+	return made(awsbedrock.New(&awsbedrock.Options{Region: r.query.Get("region"), Transport: t}))
 }
 
 func workload(r reference, t http.RoundTripper) (credential.Source, error) {
@@ -225,6 +280,6 @@ func workload(r reference, t http.RoundTripper) (credential.Source, error) {
 	return made(openaiworkload.New(&openaiworkload.Options{
 		IdentityProviderID: q.Get("provider"), ServiceAccountID: q.Get("service-account"), ClientID: q.Get("client-id"),
 		From: q.Get("from"), TokenFile: q.Get("token-file"), Audience: q.Get("audience"), ManagedIdentityID: q.Get("managed-identity"),
-		Transport: t, MetadataTransport: t,
+		Transport: t,
 	}))
 }

@@ -1,37 +1,45 @@
 package auto
 
 import (
+	"context"
 	"errors"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
+	"github.com/latchkey-go/latchkey/internal/azurename"
+	"github.com/latchkey-go/latchkey/internal/platform"
 )
 
-// settings are the variables that decide without a reference. They hold
-// whether, not what.
+// settings are the variables that decide without a reference. They tell which
+// variables are set, not what they hold.
 type settings struct {
 	endpoint  bool // AZURE_OPENAI_ENDPOINT
-	azureBase bool // OPENAI_BASE_URL has one of Azure's names
+	azureBase bool // OPENAI_BASE_URL is an Azure address
 	azureKey  bool
 	key       bool
 	file      string
 }
 
 func readSettings() settings {
+	_, azureBase := azureAddress("OPENAI_BASE_URL")
 	return settings{
 		endpoint:  isSet("AZURE_OPENAI_ENDPOINT"),
-		azureBase: azureHost(os.Getenv("OPENAI_BASE_URL")),
+		azureBase: azureBase,
 		azureKey:  isSet("AZURE_OPENAI_API_KEY"),
 		key:       isSet("OPENAI_API_KEY"),
 		file:      os.Getenv("OPENAI_API_KEY_FILE"),
 	}
+}
+
+// endpoints are the variables that can name an endpoint of Azure here.
+func (s settings) endpoints() []string {
+	if s.azureBase {
+		return []string{"AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"}
+	}
+	return []string{"AZURE_OPENAI_ENDPOINT"}
 }
 
 func (s settings) azure() bool { return s.endpoint || s.azureBase }
@@ -45,34 +53,34 @@ func byVariables(opts *Options) []candidate {
 
 func (s settings) keyOfAzure() candidate {
 	c := candidate{name: "env:AZURE_OPENAI_API_KEY", looked: "AZURE_OPENAI_ENDPOINT, AZURE_OPENAI_API_KEY",
-		found: foundOf([]string{"AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"})}
+		found: foundOf(append(s.endpoints(), "AZURE_OPENAI_API_KEY"))}
 	switch {
 	case s.azure() && s.azureKey:
 		c.src, c.err = keyFrom("AZURE_OPENAI_API_KEY")
 	case s.azureKey && !s.key && s.file == "":
-		c.err = errors.New("AZURE_OPENAI_API_KEY is set, and AZURE_OPENAI_ENDPOINT is not: the key would have no place to go; set it to the resource, https://NAME.openai.azure.com")
-		c.do = "set AZURE_OPENAI_ENDPOINT to https://NAME.openai.azure.com"
+		c.err = &credential.SourceError{Source: c.name, Err: errors.New("AZURE_OPENAI_ENDPOINT is unset, and the key has no place to go"),
+			Hint: "set AZURE_OPENAI_ENDPOINT to the resource, https://NAME.openai.azure.com"}
 	case s.azureKey:
-		c.skip, c.do = "AZURE_OPENAI_ENDPOINT is unset", "set AZURE_OPENAI_ENDPOINT if Azure is meant, else unset AZURE_OPENAI_API_KEY"
+		c.skip, c.do, c.anyway = "AZURE_OPENAI_ENDPOINT is unset", "set AZURE_OPENAI_ENDPOINT, if Azure is meant", true
 	case s.azure():
-		c.skip = "AZURE_OPENAI_API_KEY is unset"
+		c.skip, c.do = "AZURE_OPENAI_API_KEY is unset", "set AZURE_OPENAI_API_KEY to a key of the resource"
 	default:
-		c.skip, c.do, c.local = "AZURE_OPENAI_ENDPOINT is unset", "for Azure OpenAI set AZURE_OPENAI_ENDPOINT and, unless an identity is to be used, AZURE_OPENAI_API_KEY", true
+		c.skip, c.do, c.local = "AZURE_OPENAI_ENDPOINT is unset", "set AZURE_OPENAI_ENDPOINT to the resource, for Azure OpenAI", true
 	}
 	return c
 }
 
 func (s settings) identity(opts *Options) candidate {
-	c := candidate{name: "azureidentity", looked: "AZURE_OPENAI_ENDPOINT without a key", found: foundOf(identityVariables())}
+	c := candidate{name: "azureidentity", looked: "AZURE_OPENAI_ENDPOINT without a key", found: foundOf(append(s.endpoints(), identityVariables()...))}
 	switch {
 	case !s.azure():
 		c.skip = "AZURE_OPENAI_ENDPOINT is unset"
 	case s.azureKey, s.azureBase && !s.endpoint && s.key:
 		c.skip = "a key is set, and comes first"
 	default:
-		src, err := azureidentity.New(&azureidentity.Options{ClientOptions: azureOptions(opts.transport)})
+		src, err := azureidentity.New(&azureidentity.Options{Transport: opts.transport})
 		if err != nil {
-			c.err, c.do = err, "correct the variables of Azure's identity"
+			c.err = err
 			return c
 		}
 		c.src = src
@@ -84,11 +92,13 @@ func (s settings) keyOfOpenAI() candidate {
 	c := candidate{name: "env:OPENAI_API_KEY", looked: "OPENAI_API_KEY", found: foundOf([]string{"OPENAI_API_KEY"})}
 	switch {
 	case !s.key:
-		c.skip, c.do, c.local = "OPENAI_API_KEY is unset", "set it", !s.azure()
+		if c.skip, c.local = "OPENAI_API_KEY is unset", !s.azure(); c.local {
+			c.do = "set OPENAI_API_KEY to the key"
+		}
 	case s.endpoint:
-		c.skip, c.do = "the endpoint is Azure's, and a key of OpenAI's must not go there", "set AZURE_OPENAI_API_KEY if it is a key of Azure's"
+		c.skip, c.anyway, c.do = onAzure, true, "set it as AZURE_OPENAI_API_KEY, if it is a key for Azure"
 	case s.azureBase && s.azureKey:
-		c.skip = "AZURE_OPENAI_API_KEY comes first, as OPENAI_BASE_URL is Azure's"
+		c.skip = "AZURE_OPENAI_API_KEY comes first, as OPENAI_BASE_URL is on Azure"
 	default:
 		c.src, c.err = keyFrom("OPENAI_API_KEY")
 	}
@@ -99,11 +109,13 @@ func (s settings) keyInFile() candidate {
 	c := candidate{name: "file", looked: "OPENAI_API_KEY_FILE", found: foundOf([]string{"OPENAI_API_KEY_FILE"})}
 	switch {
 	case s.file == "":
-		c.skip, c.do, c.local = "OPENAI_API_KEY_FILE is unset", "set it to the path of a file that holds the key", !s.azure()
+		if c.skip, c.local = "OPENAI_API_KEY_FILE is unset", !s.azure(); c.local {
+			c.do = "set OPENAI_API_KEY_FILE to the path of the file that holds the key"
+		}
 	case s.azure():
-		c.skip = "the endpoint is Azure's, and a key of OpenAI's must not go there"
+		c.skip = onAzure
 	case s.key:
-		c.skip, c.do = "OPENAI_API_KEY comes first", "unset the one that is not meant"
+		c.skip, c.anyway, c.do = "OPENAI_API_KEY comes first", true, "unset OPENAI_API_KEY, if the file is meant"
 	case isKey(filepath.Base(s.file)):
 		c.err, c.do = errors.New("OPENAI_API_KEY_FILE holds what looks like a key; want the path of a file"), "move it to OPENAI_API_KEY"
 	default:
@@ -113,16 +125,20 @@ func (s settings) keyInFile() candidate {
 	return c
 }
 
-// keyFrom is the source of a variable's key, unless a reference got in there.
+// keyFrom is the source of a variable's key. What is no key is an error before
+// anything is asked.
 func keyFrom(name string) (credential.Source, error) {
-	text := os.Getenv(name)
-	if strings.Contains(text, "://") && text[0] != '@' || strings.HasPrefix(text, "arn:") {
-		return nil, errors.New(name + " holds a reference, not a key; move it to " + variable)
+	src := credential.Env(name)
+	if _, err := src.Retrieve(context.Background()); err != nil { // no I/O
+		return nil, err //nolint:wrapcheck // it names the variable
 	}
-	return credential.Env(name), nil
+	return src, nil
 }
 
-const notAsked = "no reference asks for it"
+const (
+	notAsked = "no reference asks for it"
+	onAzure  = "the endpoint is on Azure, where a key for OpenAI must not go"
+)
 
 // stores are the sources that want a reference, and what speaks for each here.
 func stores() []candidate {
@@ -133,11 +149,23 @@ func stores() []candidate {
 		}
 		c := candidate{name: s.name, looked: variable + "=" + s.name + "://...", found: foundOf(s.sets), skip: notAsked}
 		if c.found != "unset" && c.found != "-" {
-			c.do = "if the key is there: " + variable + "=" + s.example
+			c.do = "set " + variable + "=" + s.example + ", if the key is there"
 		}
 		rows = append(rows, c)
 	}
 	return rows
+}
+
+// foundWith tells of a reference, which is set, what else speaks for its source.
+func foundWith(names []string) string {
+	others := foundOf(names)
+	switch {
+	case others == "unset" || others == "-":
+		return "set"
+	case others == "set":
+		others = strings.Join(names, ", ")
+	}
+	return "set, with " + others
 }
 
 func isSet(name string) bool { return os.Getenv(name) != "" }
@@ -161,58 +189,25 @@ func foundOf(names []string) string {
 	return strings.Join(set, ", ")
 }
 
-// azureHost reports whether base has one of Azure's own names, as in package
-// client.
-func azureHost(base string) bool {
-	u, err := url.Parse(strings.TrimSpace(base))
-	if err != nil {
-		return false
-	}
-	host := strings.ToLower(u.Hostname())
-	for _, cloud := range [...]string{"com", "us", "cn"} {
-		for _, name := range [...]string{".openai.azure.", ".cognitiveservices.azure.", ".services.ai.azure."} {
-			if strings.HasSuffix(host, name+cloud) {
-				return true
-			}
-		}
-	}
-	return false
+// azureAddress returns the address in the variable, if package client takes it
+// for an Azure address. Package client reports one that is not valid.
+func azureAddress(name string) (azurename.Address, bool) {
+	a, err := azurename.Parse(os.Getenv(name))
+	return a, err == nil && a.Azure
 }
 
-// azureOptions carry requests by t, if it is not nil.
-func azureOptions(t http.RoundTripper) (o azcore.ClientOptions) {
-	if t != nil {
-		o.Transport = &http.Client{Transport: t}
+// toWhat completes the advice to set OPENAI_CREDENTIAL, with a reference that fits
+// the place. Nothing tells where people keep a key on a machine of their own. If
+// they keep it nowhere, a plain variable is the way.
+func toWhat(here platform.Place) string {
+	const like = ", here for example to "
+	switch {
+	case here.Cloud == platform.AWS:
+		return like + "awssecretsmanager:///NAME"
+	case here.Cloud == platform.Azure:
+		return like + "azurekeyvault://VAULT/NAME"
+	case here.Service == platform.Kubernetes:
+		return like + "file:///var/run/secrets/openai/key"
 	}
-	return o
-}
-
-// platform names the platform that has left its marks in the environment.
-func platform() string {
-	for _, mark := range []struct{ platform, names string }{
-		{"AWS Lambda", "AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_RUNTIME_API"},
-		{"Azure", "WEBSITE_SITE_NAME CONTAINER_APP_NAME IDENTITY_ENDPOINT FUNCTIONS_WORKER_RUNTIME AZURE_FEDERATED_TOKEN_FILE"},
-		{"AWS", "AWS_EXECUTION_ENV ECS_CONTAINER_METADATA_URI_V4 AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_WEB_IDENTITY_TOKEN_FILE"},
-		{"Kubernetes", "KUBERNETES_SERVICE_HOST"},
-	} {
-		for name := range strings.FieldsSeq(mark.names) {
-			if isSet(name) {
-				return mark.platform
-			}
-		}
-	}
-	return ""
-}
-
-// example is a reference that fits the platform.
-func example(platform string) string {
-	switch platform {
-	case "AWS", "AWS Lambda":
-		return "awssecretsmanager:///NAME"
-	case "Azure":
-		return "azurekeyvault://VAULT/NAME"
-	case "Kubernetes":
-		return "file:///var/run/secrets/openai/key"
-	}
-	return "exec:///path/to/helper"
+	return ", if the key is in a store or a password manager; else OPENAI_API_KEY"
 }

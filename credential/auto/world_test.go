@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 // A world is all that an environment can ask: Azure, OpenAI and the metadata
@@ -29,6 +29,7 @@ type world struct {
 	*httptest.Server
 	dir string
 	sm  *awstest.SecretsManager
+	ps  *awstest.ParameterStore
 	ext *awstest.Extension
 	// machine is what answers at the metadata addresses: "azure", "ec2",
 	// "gcp", or nothing.
@@ -43,7 +44,7 @@ type world struct {
 const (
 	smKey    = "sk-CANARY-secretsmanager"
 	vaultKey = "sk-CANARY-vault"
-	token    = "CANARY-token-of-entra"
+	token    = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJDQU5BUlkiOiJ0b2tlbiBvZiBFbnRyYSIsImF1ZCI6Imh0dHBzOi8vdmF1bHQuYXp1cmUubmV0In0.CANARYsignature0123456789abcdef"
 )
 
 func newWorld(t testing.TB) *world {
@@ -54,9 +55,11 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	w := &world{sm: awstest.NewSecretsManager(), dir: dir}
+	w := &world{sm: awstest.NewSecretsManager(), ps: awstest.NewParameterStore(), dir: dir}
 	w.sm.Put("prod/openai", smKey)
+	w.ps.Put("/prod/openai", "sk-CANARY-parameter")
 	w.ext = awstest.NewExtension(w.sm)
+	w.ext.Parameters = w.ps
 	w.Server = httptest.NewServer(http.HandlerFunc(w.loopback))
 	t.Cleanup(w.Close)
 	for name, text := range map[string]string{
@@ -122,6 +125,9 @@ func (w *world) loopback(rw http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/latest/"):
 		w.note("ec2")
+		if w.machine == "ec2" {
+			rw.Header().Set("Server", "EC2ws")
+		}
 		switch {
 		case w.machine != "ec2":
 			if w.hang {
@@ -143,9 +149,12 @@ func (w *world) loopback(rw http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v1/"):
 		w.note("vault")
 		w.vault(rw, r, path)
-	case path == "/secretsmanager/get":
+	case path == "/secretsmanager/get", path == "/systemsmanager/parameters/get":
 		w.note("extension")
 		w.ext.ServeHTTP(rw, r)
+	case strings.HasPrefix(r.Header.Get("X-Amz-Target"), "AmazonSSM."):
+		w.note("parameterstore")
+		w.ps.ServeHTTP(rw, r)
 	case r.Header.Get("X-Amz-Target") != "":
 		w.note("secretsmanager")
 		w.sm.ServeHTTP(rw, r)
@@ -182,25 +191,20 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		"token_type": "Bearer", "resource": "r", "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
 	const entra = "https://login.microsoftonline.com/tenant"
 	switch host := r.URL.Host; {
-	case host == "169.254.169.254":
-		w.note("metadata")
-		switch {
-		case w.machine == "azure" && r.Header.Get("Metadata") != "true":
-			rec.WriteHeader(http.StatusBadRequest)
-			answer(rec, map[string]string{"error": "invalid_request"})
-		case w.machine == "azure":
-			answer(rec, tokenOf)
-		case w.machine == "gcp" && r.Header.Get("Metadata-Flavor") == "Google":
-			rec.Header().Set("Metadata-Flavor", "Google")
-			_, _ = io.WriteString(rec, jwt())
-		case w.machine != "":
-			http.NotFound(rec, r)
-		case w.hang:
-			<-r.Context().Done()
-			return nil, context.Cause(r.Context())
-		default:
-			return nil, errNobody
+	case w.Server != nil && host == w.Listener.Addr().String(), strings.HasPrefix(r.URL.Path, "/latest/"):
+		here := r.Clone(r.Context())
+		here.Host = host
+		if here.Body == nil {
+			here.Body = http.NoBody
 		}
+		w.loopback(rec, here)
+		if r.Context().Err() != nil {
+			return nil, context.Cause(r.Context())
+		}
+	case strings.HasPrefix(host, "127.0.0.1:") && host != "127.0.0.1:41741": // another server of the test
+		return http.DefaultTransport.RoundTrip(r)
+	case host == "169.254.169.254":
+		return w.metadata(rec, r, tokenOf)
 	case host == "127.0.0.1:41741":
 		w.note("identity")
 		if r.URL.Query().Get("resource") == "api://openai" {
@@ -230,6 +234,32 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer(rec, tokenOf)
 	default:
 		return nil, fmt.Errorf("a request to %s", host)
+	}
+	return rec.Result(), nil
+}
+
+// metadata answers for the metadata services of Azure and Google.
+func (w *world) metadata(rec *httptest.ResponseRecorder, r *http.Request, tokenOf map[string]any) (*http.Response, error) {
+	w.note("metadata")
+	switch {
+	case w.machine == "azure" && r.Header.Get("Metadata") != "true":
+		rec.WriteHeader(http.StatusBadRequest)
+		answer(rec, map[string]string{"error": "invalid_request"})
+	case w.machine == "azure":
+		answer(rec, tokenOf)
+	case w.machine == "azure, no identity":
+		rec.WriteHeader(http.StatusBadRequest)
+		answer(rec, map[string]string{"error": "invalid_request", "error_description": "Identity not found"})
+	case w.machine == "gcp" && r.Header.Get("Metadata-Flavor") == "Google":
+		rec.Header().Set("Metadata-Flavor", "Google")
+		_, _ = io.WriteString(rec, jwt())
+	case w.machine != "":
+		http.NotFound(rec, r)
+	case w.hang:
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	default:
+		return nil, errNobody
 	}
 	return rec.Result(), nil
 }

@@ -4,32 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
 	"syscall"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/platform"
 )
 
 // unreachable is a request without an answer.
 func (a *attempt) unreachable(ctx context.Context, err error) error {
-	op := (*net.OpError)(nil)
 	switch {
 	case ctx.Err() != nil:
 		return a.passing(context.Cause(ctx), "no answer from the extension in time")
-	case errors.Is(err, syscall.ECONNREFUSED) && !onLambda() && os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") == "":
+	case errors.Is(err, syscall.ECONNREFUSED) && !platform.OnLambda() && os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") == "":
 		return a.fail(fmt.Errorf("%w: nobody listens on port %d", credential.ErrUnavailable, DefaultPort), layer)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return a.passing(fmt.Errorf("nobody listens: %w", syscall.ECONNREFUSED), layer)
-	case errors.As(err, &op):
-		return a.passing(op, layer)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return a.passing(errors.New("the connection ended before the answer"), "see the extension's log")
 	}
-	return a.passing(errors.New("no answer that makes sense"), "is another program listening there?")
+	f := leaf.Hints{Network: layer}.Explain(err, "localhost")
+	e := a.fail(f.Err, f.Hint)
+	e.Transient = f.Transient
+	return e
 }
 
 // refused is an answer without a secret. It holds AWS's error code in a text
@@ -44,6 +40,11 @@ func (a *attempt) refused(status int, text string) error {
 		return false
 	}
 	what := func(code string) error { return fmt.Errorf("%s (status %d)", code, status) }
+	if a.parameter {
+		if err := a.parameterRefused(text, has, what); err != nil {
+			return err
+		}
+	}
 	switch {
 	case has("not ready to serve", "Serving not enabled"):
 		return a.passing(errNotReady, "it starts beside the function; read the secret in the handler, not in init")
@@ -74,8 +75,10 @@ func (a *attempt) byStatus(status int) error {
 		return a.fail(fmt.Errorf("the token was refused: %w", what), "the extension wants AWS_SESSION_TOKEN; the agent wants what is in its token file: set Options.TokenFile")
 	case status == http.StatusTooManyRequests:
 		return a.passing(fmt.Errorf("all connections are taken: %w", what), "raise PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS, or share one credential.Cache")
-	case status >= http.StatusInternalServerError:
+	case leaf.Passing(status):
 		return a.passing(what, "see the extension's log")
+	case a.parameter && status == http.StatusNotFound:
+		return a.fail(fmt.Errorf("who listens there has no parameters: %w", what), "the Secrets Manager Agent has secrets only: use the Lambda extension, or package awsparameterstore")
 	}
 	return a.fail(what, "see the extension's log; is another program listening there?")
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-go/latchkey/credential"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 // wantError checks an error and that it shows no secret.
@@ -63,10 +63,10 @@ func TestErrorsAreClassifiedAndSayWhatToDo(t *testing.T) {
 		{429, "Connection limit exceeded", nil, true, "MAX_CONNECTIONS"},
 		{500, `{"__type":"InternalFailure"}`, nil, true, "status 500"},
 		{400, "CANARY", nil, false, "status 400"},
-		{307, "CANARY", nil, false, "status 307"},
+		{307, "CANARY", nil, true, "a redirect (status 307)"},
 		{200, "<html>CANARY", nil, true, "not one of the extension"},
 		{200, `{}`, nil, false, "neither text nor bytes"},
-		{200, `{"SecretString":"` + strings.Repeat("CANARY", 1<<18) + `"}`, nil, true, "larger than"},
+		{200, `{"SecretString":"` + strings.Repeat("CANARY", 1<<18) + `"}`, nil, true, "more than 1048576 bytes"},
 	} {
 		t.Run(fmt.Sprint(c.status, c.says), func(t *testing.T) {
 			ext := start(t)
@@ -91,10 +91,10 @@ func TestNobodyListening(t *testing.T) {
 	closed.Close()
 	t.Setenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", at.Port())
 	_, err = newSource(t, nil).Retrieve(t.Context())
-	wantError(t, err, nil, true, "nobody listens", "layer")
+	wantError(t, err, nil, true, "no connection to localhost: connection refused", "layer")
 	t.Setenv("AWS_LAMBDA_FUNCTION_NAME", "f")
 	_, err = newSource(t, nil).Retrieve(t.Context())
-	wantError(t, err, nil, true, "nobody listens", "layer")
+	wantError(t, err, nil, true, "no connection to localhost: connection refused", "layer")
 	for _, port := range []string{"0", "65536", "CANARY", "1/x"} {
 		t.Setenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", port)
 		_, err = newSource(t, nil).Retrieve(t.Context())

@@ -7,23 +7,20 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssecret"
+	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
 const (
-	// maxAnswer is the most that is read of an answer. A secret has 64 KiB, six
-	// times that as escaped JSON.
-	maxAnswer = 1 << 20
 	// maxError is the most that is looked at of an error.
 	maxError = 4 << 10
 	maxToken = 8 << 10
@@ -36,13 +33,16 @@ const (
 
 type reader struct {
 	id, tokenFile string
+	parameter     bool
 	do            func(*http.Request) (*http.Response, error)
+	seen          atomic.Int64 // the latest version of a parameter that was read
 }
 
 // An attempt is one read, for its errors.
 type attempt struct {
-	id    string
-	query awssecret.Query
+	id        string
+	parameter bool
+	query     awssecret.Query
 }
 
 func (a *attempt) fail(err error, hint string) *credential.SourceError {
@@ -67,9 +67,17 @@ var errNotReady = errors.New("the extension is not ready to serve")
 
 const layer = "add the layer of the AWS Parameters and Secrets Lambda Extension to the function, or start the AWS Secrets Manager Agent"
 
-// read gets one version, and waits for an extension that is still starting.
+// read gets one version.
 func (r *reader) read(ctx context.Context, q awssecret.Query) (awssecret.Version, error) {
-	a := &attempt{id: r.id, query: q}
+	if r.parameter {
+		return r.readParameter(ctx, q)
+	}
+	return r.patiently(ctx, q)
+}
+
+// patiently gets one version, and waits for an extension that is still starting.
+func (r *reader) patiently(ctx context.Context, q awssecret.Query) (awssecret.Version, error) {
+	a := &attempt{id: r.id, parameter: r.parameter, query: q}
 	wait := firstWait
 	var starting error // which says more than that time is up
 	for {
@@ -93,10 +101,6 @@ func (r *reader) read(ctx context.Context, q awssecret.Query) (awssecret.Version
 	}
 }
 
-func onLambda() bool {
-	return os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" || os.Getenv("AWS_LAMBDA_FUNCTION_NAME") != ""
-}
-
 func (r *reader) once(ctx context.Context, a *attempt) (awssecret.Version, error) {
 	req, err := r.request(ctx, a)
 	if err != nil {
@@ -111,12 +115,12 @@ func (r *reader) once(ctx context.Context, a *attempt) (awssecret.Version, error
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxError)) // as far as it goes
 		return awssecret.Version{}, a.refused(resp.StatusCode, string(text))
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
 		return awssecret.Version{}, a.unreachable(ctx, err)
-	case len(body) > maxAnswer:
-		return awssecret.Version{}, a.passing(fmt.Errorf("the answer is larger than %d bytes", maxAnswer), "is another program listening there?")
+	}
+	if a.parameter {
+		return a.parameterValue(body)
 	}
 	return a.version(body)
 }
@@ -131,6 +135,19 @@ func (r *reader) request(ctx context.Context, a *attempt) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
+	target := "http://localhost:" + port + "/secretsmanager/get?" + a.secretQuery().Encode()
+	if a.parameter {
+		target = "http://localhost:" + port + "/systemsmanager/parameters/get?" + a.parameterQuery().Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, a.fail(errors.New("the request could not be made"), "")
+	}
+	req.Header.Set(tokenHeader, token)
+	return req, nil
+}
+
+func (a *attempt) secretQuery() url.Values {
 	q := url.Values{"secretId": {a.id}}
 	if a.query.Stage != "" {
 		q.Set("versionStage", a.query.Stage)
@@ -141,13 +158,7 @@ func (r *reader) request(ctx context.Context, a *attempt) (*http.Request, error)
 	if a.query.Fresh {
 		q.Set("refreshNow", "true")
 	}
-	target := "http://localhost:" + port + "/secretsmanager/get?" + q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return nil, a.fail(errors.New("the request could not be made"), "")
-	}
-	req.Header.Set(tokenHeader, token)
-	return req, nil
+	return q
 }
 
 func port() (string, error) {
@@ -179,27 +190,14 @@ func (r *reader) token(a *attempt) (string, error) {
 	if file == "" {
 		file = DefaultTokenFile
 	}
-	in, err := os.Open(file) //nolint:gosec // the file that the environment or the caller names
-	if errors.Is(err, fs.ErrNotExist) {
+	in, err := smallfile.Read(file, maxToken)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", a.fail(fmt.Errorf("%w: there is no token for the extension or the agent: AWS_SESSION_TOKEN is unset and there is no file %q", credential.ErrUnavailable, file), layer)
+	case err != nil:
+		return "", a.fail(fmt.Errorf("the token file %q: %w", file, err), "let the process read it: add its user to the agent's group")
 	}
-	if err != nil {
-		return "", a.fail(fmt.Errorf("the token file %q cannot be opened: %w", file, plain(err)), "let the process read it: add its user to the agent's group")
-	}
-	defer func() { _ = in.Close() }() // read only
-	text, err := io.ReadAll(io.LimitReader(in, maxToken+1))
-	if err != nil {
-		return "", a.fail(fmt.Errorf("the token file %q cannot be read: %w", file, plain(err)), "")
-	}
-	return checked(a, strings.TrimSpace(string(text)), fmt.Sprintf("the token in %q", file))
-}
-
-// plain drops the path, which is named already.
-func plain(err error) error {
-	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
+	return checked(a, strings.TrimSpace(string(in.Text)), fmt.Sprintf("the token in %q", file))
 }
 
 // checked admits what can stand in a header.
@@ -211,15 +209,6 @@ func checked(a *attempt, token, what string) (string, error) {
 	return token, nil
 }
 
-// onlyLoopback refuses other machines, whatever localhost stands for.
-func onlyLoopback(_, address string, _ syscall.RawConn) error {
-	host, _, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return errors.New("localhost is not this machine")
-	}
-	return nil
-}
-
 // version decodes GetSecretValue's answer.
 func (a *attempt) version(body []byte) (awssecret.Version, error) {
 	var out struct {
@@ -228,7 +217,7 @@ func (a *attempt) version(body []byte) (awssecret.Version, error) {
 		SecretBinary []byte  `json:"SecretBinary"`
 	}
 	if err := json.Unmarshal(body, &out); err != nil {
-		return awssecret.Version{}, a.passing(errors.New("the answer is not one of the extension"), "is another program listening there?")
+		return awssecret.Version{}, a.passing(errors.New("the answer (status 200) is not one of the extension"), "is another program listening there?")
 	}
 	v := awssecret.Version{ID: out.VersionID}
 	switch {
@@ -239,7 +228,7 @@ func (a *attempt) version(body []byte) (awssecret.Version, error) {
 		text := string(out.SecretBinary)
 		v.Text = func() string { return text }
 	default:
-		return awssecret.Version{}, a.fail(errors.New("this version has neither text nor bytes"), "put a value into the secret")
+		return awssecret.Version{}, a.fail(errors.New("the answer (status 200) has neither text nor bytes"), "put a value into the secret")
 	}
 	return v, nil
 }

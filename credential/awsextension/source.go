@@ -3,12 +3,12 @@ package awsextension
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssecret"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 const (
@@ -23,8 +23,7 @@ const (
 	name = "awsextension"
 	// recheck is how often a key in use is read again: it costs a request on
 	// the loopback device, and the extension's cache adds its own TTL to it.
-	recheck     = time.Minute
-	dialTimeout = 2 * time.Second
+	recheck = time.Minute
 )
 
 // Options configures a [Source]. The zero value and nil are ready to use: the
@@ -40,23 +39,29 @@ type Options struct {
 	StandbyField string
 	// StandbyStage is the stage of a version that holds a second key:
 	// "AWSPENDING" for the next one of a rotation under way, "AWSPREVIOUS" for
-	// the last one. When the service rejects what VersionStage has (and what
+	// the last one. When the service rejects what Stage has (and what
 	// StandbyField has, if given), Field of this version is next, with a read of
 	// its own.
 	StandbyStage string
-	// VersionStage is the stage to read; the empty string is "AWSCURRENT".
-	VersionStage string
-	// VersionID pins one version. When the service rejects its key, the error
-	// says so, for there is nothing to read again. It excludes VersionStage.
-	VersionID string
+	// Stage is the stage to read; the empty string is "AWSCURRENT". For a
+	// parameter both are labels.
+	Stage string
+	// Version pins one version. When the service rejects its key, the error
+	// says so, for there is nothing to read again. It excludes Stage.
+	Version string
+	// Scheme is what kind of credential the secret is. Zero is an API key.
+	Scheme credential.Scheme
 	// TokenFile is a file with the token for the agent. The empty string is
 	// what AWS documents: the first of AWS_TOKEN (a token, or file:// and a
 	// path), AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN that is
 	// set, else DefaultTokenFile.
 	TokenFile string
+	// Transport carries the requests. Nil is a private transport that dials
+	// loopback addresses only. Redirects are refused with any transport.
+	Transport http.RoundTripper
 }
 
-// A Source reads one secret. Under a [credential.Cache] it is read once a
+// A Source reads one secret or parameter. Under a [credential.Cache] it is read once a
 // minute of use and on a rejection. A Source is safe for concurrent use and
 // immutable.
 type Source struct{ key *awssecret.Source }
@@ -67,39 +72,44 @@ var _ credential.Renewer = (*Source)(nil)
 // fails if secretID cannot be one, or the options are malformed or contradict
 // each other.
 func New(secretID string, opts *Options) (*Source, error) {
+	return newSource(secretID, false, opts)
+}
+
+// NewParameter returns a Source of the parameter with that name or ARN in the
+// Parameter Store of AWS Systems Manager, a SecureString included. Stage and
+// StandbyStage are labels; Version is a number, and without both the latest
+// version is read. The role needs ssm:GetParameter. The agent has no parameters.
+//
+// It does no I/O. It fails if parameter cannot be one, or the options are
+// malformed or contradict each other.
+func NewParameter(parameter string, opts *Options) (*Source, error) {
+	return newSource(parameter, true, opts)
+}
+
+func newSource(id string, parameter bool, opts *Options) (*Source, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
 	ref := awssecret.Ref{
-		ID: secretID, Field: opts.Field, StandbyField: opts.StandbyField, StandbyStage: opts.StandbyStage,
-		VersionStage: opts.VersionStage, VersionID: opts.VersionID,
+		ID: id, Parameter: parameter, Field: opts.Field, StandbyField: opts.StandbyField, StandbyStage: opts.StandbyStage,
+		Stage: opts.Stage, Version: opts.Version, Scheme: opts.Scheme,
 	}
 	if _, err := ref.Check(); err != nil {
 		return nil, fmt.Errorf("awsextension: %w", err)
 	}
-	r := &reader{id: secretID, tokenFile: opts.TokenFile, do: loopback().Do}
+	// Without TLS the client reaches this machine only, and no proxy.
+	r := &reader{id: id, parameter: parameter, tokenFile: opts.TokenFile, do: leaf.HTTP{Transport: opts.Transport}.Client().Do}
 	return &Source{awssecret.New(name, ref, true, r.read)}, nil
 }
 
-// loopback returns an HTTP client that reaches this machine only. The token
-// must not go to a proxy or along with a redirect. A connection is for one
-// request: the extension has few, and a freeze of the sandbox breaks them.
-func loopback() *http.Client {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: onlyLoopback}
-	return &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, DisableCompression: true},
-	}
-}
-
-// Retrieve reads the secret. Version is AWS's VersionId.
+// Retrieve reads the secret or the parameter. Version is AWS's.
 //
 // Its errors are [*credential.SourceError]s that wrap
 //
-//   - [credential.ErrUnavailable] if there is no token, or outside of Lambda
-//     nobody listens: there is neither extension nor agent here;
-//   - [credential.ErrNotFound] if there is no such secret, version, stage or
-//     field, or the secret is marked for deletion.
+//   - [credential.ErrUnavailable] if there is no token or, outside of Lambda,
+//     nothing listens: no extension and no agent run here;
+//   - [credential.ErrNotFound] if there is no such secret or parameter, version,
+//     stage, label or field, or the secret is marked for deletion.
 //
 // Transient is set for throttling, errors of AWS and of the extension, an
 // extension that is not ready, and broken connections. Retrieve tries again
@@ -111,7 +121,7 @@ func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 	return soon(s.key.Retrieve(ctx))
 }
 
-// Renew reads the secret again, past the cache of the extension. If VersionID
+// Renew reads the secret again, past the cache of the extension. If Version
 // pins a version, it fails without a read: the version cannot change.
 func (s *Source) Renew(ctx context.Context, r credential.Rejection) (credential.Value, error) {
 	if s == nil || s.key == nil {

@@ -2,12 +2,13 @@ package awssecretsmanager_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 func TestSourceKeepsTheRules(t *testing.T) {
@@ -22,6 +23,15 @@ func TestSourceKeepsTheRules(t *testing.T) {
 				NotFound: func() { sm.Delete(secretName) },
 				Hang:     func() { sm.Fail(awstest.Fault{Hang: true}) },
 			}
+		},
+		HTTP: func(t *testing.T, transport http.RoundTripper) credential.Source {
+			onWire(t)
+			return newSource(t, secretName, &awssecretsmanager.Options{Transport: transport})
+		},
+		File: func(t *testing.T, path string) credential.Source {
+			onWire(t)
+			t.Setenv("AWS_CA_BUNDLE", path)
+			return newSource(t, secretName, nil)
 		},
 		Unavailable: func(t *testing.T) credential.Source {
 			noAWS(t)

@@ -22,16 +22,21 @@
 // pending version as soon as the service rejects the current one. A secret that
 // holds two keys names the other one with StandbyField, at no extra read.
 //
+// # Expiry
+//
+// A key may end by itself. With ExpiryTag a tag of the secret says when, so that
+// the Cache tells of it a week ahead (credential.EventExpiring). Whoever rotates
+// the key writes the tag anew.
+//
 // # Without the SDK
 //
-// The SDK adds about 3 MB to a program. Package awsextension reads the same
+// The SDK adds about 3.5 MB to a program. Package awsextension reads the same
 // secrets through the AWS Parameters and Secrets Lambda Extension, or the
 // Secrets Manager Agent, and links none of it.
 //
 // # Bedrock
 //
-// Amazon Bedrock has an OpenAI-compatible endpoint. It takes AWS credentials
-// or a Bedrock API key of its own, and the official SDK signs for it:
-// github.com/openai/openai-go/v3/bedrock. It needs nothing of latchkey; a
-// Bedrock API key that is kept in a secret is a key as any other.
+// Amazon Bedrock has an OpenAI-compatible endpoint. Package awsbedrock makes its
+// short-term API keys from AWS credentials. A long-term Bedrock API key that is
+// kept in a secret is a key as any other.
 package awssecretsmanager

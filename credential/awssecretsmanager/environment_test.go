@@ -17,7 +17,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 func TestAnEnvironmentThatLacksSomethingSaysWhat(t *testing.T) {
@@ -181,8 +181,8 @@ func TestNewRefusesNonsense(t *testing.T) {
 		{"arn:aws:secretsmanager::1:secret:x", nil, "ARN"},
 		{"arn:aws:secretsmanager:evil.example/:1:secret:x", nil, "region"},
 		{"x", &options{Field: "/a~2"}, "Field"},
-		{"x", &options{VersionStage: "AWS CURRENT"}, "VersionStage"},
-		{"x", &options{VersionID: "1", VersionStage: "AWSPREVIOUS"}, "leave one of them out"},
+		{"x", &options{Stage: "AWS CURRENT"}, "Stage"},
+		{"x", &options{Version: "1", Stage: "AWSPREVIOUS"}, "leave one of them out"},
 		{"x", &options{StandbyField: "b"}, "needs Field"},
 		{"x", &options{Field: "a", StandbyField: "a"}, "another key"},
 		{"x", &options{StandbyStage: "AWSCURRENT"}, "read anyway"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,7 +18,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 // wantError checks what err wraps (nil: nothing that matters) and says, and
@@ -66,7 +67,7 @@ func TestErrorsAreClassifiedByTheirTypeAndSayWhatToDo(t *testing.T) {
 		transient bool
 		says      []string
 	}{
-		{awstest.Fault{Status: 400, Type: "ResourceNotFoundException"}, credential.ErrNotFound, false, []string{`read "prod/openai" in eu-west-1`, "check the name, the region"}},
+		{awstest.Fault{Status: 400, Type: "ResourceNotFoundException"}, credential.ErrNotFound, false, []string{`read "prod/openai" in eu-west-1`, "check the name, the account, and the region, which comes from AWS_REGION"}},
 		{awstest.Fault{Status: 400, Type: "InvalidRequestException", Message: "You can't perform this operation on the secret because it was marked for deletion."}, credential.ErrNotFound, false, []string{"restore-secret"}},
 		{awstest.Fault{Status: 400, Type: "InvalidRequestException"}, nil, false, []string{"InvalidRequestException"}},
 		{awstest.Fault{Status: 400, Type: "InvalidParameterException"}, nil, false, []string{"InvalidParameterException"}},
@@ -77,15 +78,15 @@ func TestErrorsAreClassifiedByTheirTypeAndSayWhatToDo(t *testing.T) {
 		{awstest.Fault{Status: 400, Type: "ThrottlingException"}, nil, true, []string{"ThrottlingException", "throttles"}},
 		{awstest.Fault{Status: 400, Type: "RequestLimitExceeded"}, nil, true, []string{"throttles"}},
 		{awstest.Fault{Status: 500, Type: "InternalServiceError"}, nil, true, []string{"InternalServiceError", "AWS is at fault"}},
-		{awstest.Fault{Status: 503}, nil, true, []string{"AWS is at fault"}},
+		{awstest.Fault{Status: 503}, nil, true, []string{"status 503", "not one of Secrets Manager"}},
 		{awstest.Fault{Status: 502, Body: "<html>CANARY</html>"}, nil, true, nil},
 		{awstest.Fault{Status: 400, Type: "ExpiredTokenException"}, nil, true, []string{"expired", "aws sso login"}},
 		{awstest.Fault{Status: 400, Type: "InvalidSignatureException"}, nil, true, []string{"clock"}},
 		{awstest.Fault{Status: 400, Type: "UnrecognizedClientException"}, nil, false, []string{"AWS_ACCESS_KEY_ID"}},
-		{awstest.Fault{Status: 400, Type: "sk-CANARY-1", Message: "sk-CANARY-1"}, nil, false, []string{"UnknownError"}},
+		{awstest.Fault{Status: 400, Type: "sk-CANARY-1", Message: "sk-CANARY-1"}, nil, false, []string{"status 400", "not one of Secrets Manager"}},
 		{awstest.Fault{Status: 200, Body: "<html>CANARY</html>"}, nil, true, []string{"not one of Secrets Manager", "AWS_ENDPOINT_URL"}},
 		{awstest.Fault{Status: 200, Body: `{"SecretString":17,"x":"CANARY"}`}, nil, true, nil},
-		{awstest.Fault{Status: 200, Body: `{"SecretString":"` + strings.Repeat("CANARY", 1<<18) + `"}`}, nil, true, []string{"larger than 1048576 bytes"}},
+		{awstest.Fault{Status: 200, Body: `{"SecretString":"` + strings.Repeat("CANARY", 1<<18) + `"}`}, nil, true, []string{"more than 1048576 bytes"}},
 		{awstest.Fault{Status: 200, Body: `{}`}, nil, false, []string{"neither text nor bytes"}},
 	} {
 		t.Run(fmt.Sprint(c.fault.Status, c.says), func(t *testing.T) {
@@ -123,6 +124,23 @@ func TestARefusedConnectionIsTransient(t *testing.T) {
 	}
 }
 
+// A region that was mistyped is a host that does not exist.
+func TestAWrongRegionNamesTheVariable(t *testing.T) {
+	sm := onWire(t)
+	client := secretsmanager.New(secretsmanager.Options{
+		Region: "eu-wset-1", RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(sm.Identity.AccessKeyID, "CANARY", ""),
+		HTTPClient: &http.Client{Transport: trip(func(r *http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: r.URL.Host, IsNotFound: true}}
+		})},
+	})
+	_, err := newSource(t, secretName, &awssecretsmanager.Options{Client: client}).Retrieve(t.Context())
+	wantError(t, err, nil, "DNS: secretsmanager.eu-wset-1.amazonaws.com cannot be resolved", "check the region in AWS_REGION")
+}
+
+type trip func(*http.Request) (*http.Response, error)
+
+func (f trip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestNoCredentialFollowsARedirect(t *testing.T) {
 	onWire(t)
 	stranger := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -147,7 +165,7 @@ func TestBadSecretsAreRefusedWithoutShowingThem(t *testing.T) {
 	}{
 		{"empty", "", "", nil, nil, "it is empty"},
 		{"binary", "", "", []byte("CANARY\x00\xff\xfe"), nil, "control character"},
-		{"a document without a field", "", `{"apiKey":"sk-CANARY"}`, nil, nil, "name its field"},
+		{"a document without a field", "", `{"apiKey":"sk-CANARY"}`, nil, nil, "name the field"},
 		{"a document that lacks the field", "key", `{"apiKey":"sk-CANARY"}`, nil, credential.ErrNotFound, `field "key"`},
 		{"a number", "apiKey", `{"apiKey":12345,"x":"CANARY"}`, nil, nil, "is a number, not a string"},
 		{"an object", "/a", `{"a":{"b":"CANARY"}}`, nil, nil, "is an object, not a string"},

@@ -4,9 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -18,7 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 const (
@@ -27,32 +24,14 @@ const (
 	newKey     = "sk-CANARY-new"
 )
 
-// noAWS takes everything about AWS out of the environment, and this machine's
-// files as well. It undoes that at the end of the test.
 func noAWS(t *testing.T) {
 	t.Helper()
-	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, "AWS_") || name == "IDENTITY_ENDPOINT" || name == "MSI_ENDPOINT" {
-			t.Setenv(name, "")
-			if err := os.Unsetenv(name); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	none := filepath.Join(t.TempDir(), "none")
-	setenv(t, map[string]string{
-		"AWS_EC2_METADATA_DISABLED":   "true",
-		"AWS_CONFIG_FILE":             none,
-		"AWS_SHARED_CREDENTIALS_FILE": none,
-	})
+	awstest.NoAWS(t)
 }
 
 func setenv(t *testing.T, env map[string]string) {
 	t.Helper()
-	for name, value := range env {
-		t.Setenv(name, value)
-	}
+	awstest.Setenv(t, env)
 }
 
 // onWire starts a Secrets Manager that the SDK's default configuration finds.

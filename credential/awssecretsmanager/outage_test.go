@@ -2,7 +2,6 @@ package awssecretsmanager_test
 
 import (
 	"context"
-	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
@@ -14,7 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 func TestAnHourWithoutTheStoreFailsNoCall(t *testing.T) {
@@ -76,23 +75,6 @@ func TestTheCallAfterAFreezeSucceeds(t *testing.T) {
 	c.clean(2)
 	if got := api.Stats().Unauthorized; got != 0 {
 		t.Errorf("%d sends of a key that is an hour old, want none", got)
-	}
-}
-
-func TestNoConnectionIsUsedAfterAFreeze(t *testing.T) {
-	var remotes []string
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { remotes = append(remotes, r.RemoteAddr) }))
-	defer server.Close()
-	now := time.Now()
-	read := awssecretsmanager.Carry(func() time.Time { return now })
-	for _, pause := range []time.Duration{0, time.Second, time.Hour, -time.Hour} {
-		now = now.Add(pause)
-		if err := read(server.URL); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if remotes[0] != remotes[1] || remotes[2] == remotes[1] || remotes[3] == remotes[2] {
-		t.Error("want one connection for the first two reads, and another after each jump of the clock")
 	}
 }
 

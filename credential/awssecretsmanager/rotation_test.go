@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/awssecretsmanager"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 // A rotation is the function that Secrets Manager calls four times, as AWS's
@@ -184,7 +184,7 @@ func TestAPinnedVersionSaysThatItIsPinned(t *testing.T) {
 	sm := awstest.NewSecretsManager()
 	version := sm.Put(secretName, oldKey)
 	sm.Put(secretName, newKey)
-	src := newSource(t, secretName, &awssecretsmanager.Options{Client: inMemory(sm), VersionID: version})
+	src := newSource(t, secretName, &awssecretsmanager.Options{Client: inMemory(sm), Version: version})
 	cache, err := credential.NewCache(src, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestAPinnedVersionSaysThatItIsPinned(t *testing.T) {
 	}
 	cache.Accept(v)
 	_, err = cache.Replace(t.Context(), credential.Rejection{Value: v, StatusCode: 401})
-	wantError(t, err, credential.ErrRejected, "VersionID pins version")
+	wantError(t, err, credential.ErrRejected, "Version pins version")
 	if n := sm.Reads(); n != 1 {
 		t.Errorf("%d reads of a version that cannot change, want 1", n)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 func inCloud(c cloud.Configuration) azcore.ClientOptions { return azcore.ClientOptions{Cloud: c} }
@@ -28,10 +28,10 @@ func TestWithoutAzureItSaysInTimeWhatItLookedFor(t *testing.T) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})}
-		src := newSource(t, &azureidentity.Options{ClientOptions: azcore.ClientOptions{Transport: silent}})
+		src := newSource(t, &azureidentity.Options{Transport: silent.Transport})
 		begin := time.Now()
-		_, err := src.Retrieve(t.Context())
-		if took := time.Since(begin); took >= time.Second {
+		_, err := src.Retrieve(on(t, "silent"))
+		if took := time.Since(begin); took > time.Second {
 			t.Errorf("it took %v", took)
 		}
 		refusal{is: credential.ErrUnavailable, wants: []string{
@@ -53,7 +53,7 @@ func TestOtherPlatformsAreNeverProbed(t *testing.T) {
 			t.Errorf("%s is set, and %s was asked", mark, req.URL.Host)
 			return nil, io.EOF
 		})}
-		_, err := newSource(t, &azureidentity.Options{ClientOptions: quick(touched)}).Retrieve(t.Context())
+		_, err := newSource(t, &azureidentity.Options{Transport: touched.Transport, ClientOptions: quick()}).Retrieve(on(t, "silent"))
 		if !errors.Is(err, credential.ErrUnavailable) {
 			t.Errorf("%s: got %v", mark, err)
 		}
@@ -81,7 +81,7 @@ func TestOnlyAzuresAnswerCountsAtTheMetadataAddress(t *testing.T) {
 			asked++
 			return &http.Response{StatusCode: answer.status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer.body)), Request: req}, nil
 		})}
-		_, err := newSource(t, &azureidentity.Options{ClientOptions: quick(other)}).Retrieve(t.Context())
+		_, err := newSource(t, &azureidentity.Options{Transport: other.Transport, ClientOptions: quick()}).Retrieve(on(t, "silent"))
 		if !errors.Is(err, credential.ErrUnavailable) || asked != 1 {
 			t.Errorf("%s: %d requests, %v", name, asked, err)
 		}
@@ -93,7 +93,7 @@ func TestAConfiguredIdentityIsTheOnlyOne(t *testing.T) {
 	azuretest.ClearEnv(t)
 	az := azuretest.NewAz(t, token2)
 	id := azuretest.NewIdentity(t, token1)
-	src := newSource(t, &azureidentity.Options{ClientOptions: quick(id.HTTP())})
+	src := newSource(t, &azureidentity.Options{Transport: id.HTTP().Transport, ClientOptions: quick()})
 	id.Fail(outage, "{}")
 	if _, err := src.Retrieve(t.Context()); err == nil || errors.Is(err, credential.ErrUnavailable) {
 		t.Errorf("got %v, want a failure that a chain stops at", err)
@@ -152,9 +152,9 @@ func TestAnAbandonedProbeIsNotUnavailable(t *testing.T) {
 	azuretest.ClearEnv(t)
 	id := azuretest.NewIMDS(t, token1)
 	defer id.Hang()()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(on(t, "silent"), 20*time.Millisecond)
 	defer cancel()
-	_, err := newSource(t, &azureidentity.Options{ClientOptions: quick(id.Client())}).Retrieve(ctx)
+	_, err := newSource(t, &azureidentity.Options{Transport: id.Client().Transport, ClientOptions: quick()}).Retrieve(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, credential.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}

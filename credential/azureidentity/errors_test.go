@@ -3,6 +3,7 @@ package azureidentity_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 // A refusal is what an error has to say.
@@ -56,7 +57,7 @@ func TestEachRefusalOfEntraNamesTheCauseAndTheFix(t *testing.T) {
 		700027:  {wants: []string{"certificate has expired", "AZURE_CLIENT_CERTIFICATE_PATH"}},
 		700016:  {wants: []string{"no such application", "AZURE_TENANT_ID"}},
 		90002:   {wants: []string{"no such tenant", "AZURE_TENANT_ID"}},
-		500011:  {wants: []string{"no resource of the scope", azureidentity.DefaultScope, "check the scope"}},
+		500011:  {wants: []string{"no resource of the scope", azureidentity.DefaultScope, "the public cloud: set AZURE_AUTHORITY_HOST to https://login.microsoftonline.com/"}},
 		700024:  {wants: []string{"not within its time", "check the clock"}},
 		70021:   {wants: []string{"no federated credential", "issuer, subject and audience"}},
 		90033:   {wants: []string{"busy"}, transient: true},
@@ -67,7 +68,7 @@ func TestEachRefusalOfEntraNamesTheCauseAndTheFix(t *testing.T) {
 			a := azuretest.NewAuthority(t, secret, token1)
 			principal(t, a, secret)
 			a.Fail(http.StatusUnauthorized, azuretest.Entra(code, secret))
-			_, err := newSource(t, &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}).Retrieve(t.Context())
+			_, err := newSource(t, &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}).Retrieve(t.Context())
 			r.check(t, err)
 		})
 	}
@@ -84,7 +85,7 @@ var endpointFailures = map[string]struct {
 	"down": {func(t *testing.T) *azureidentity.Options {
 		id := azuretest.NewIdentity(t, token1)
 		id.Fail(http.StatusInternalServerError, token1)
-		return &azureidentity.Options{ClientOptions: quick(id.HTTP())}
+		return &azureidentity.Options{Transport: id.HTTP().Transport, ClientOptions: quick()}
 	}, refusal{wants: []string{"500"}, transient: true}},
 	"no such identity": {func(t *testing.T) *azureidentity.Options {
 		azuretest.NewIdentity(t, token1).Fail(http.StatusBadRequest, `{"statusCode":400,"message":"CANARY"}`)
@@ -94,19 +95,19 @@ var endpointFailures = map[string]struct {
 		id := azuretest.NewIMDS(t, token1)
 		id.Fail(http.StatusBadRequest, `{"error":"invalid_request","error_description":"Identity not found CANARY"}`)
 		t.Setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
-		return &azureidentity.Options{ClientOptions: quick(id.Client())}
-	}, refusal{wants: []string{"no system-assigned identity"}, is: credential.ErrUnavailable}},
+		return &azureidentity.Options{Transport: id.Client().Transport, ClientOptions: quick()}
+	}, refusal{wants: []string{"no system-assigned identity"}, is: credential.ErrNotFound}},
 	"DNS": {func(t *testing.T) *azureidentity.Options {
 		a := azuretest.NewAuthority(t, secret, token1)
 		principal(t, a, secret)
-		return &azureidentity.Options{ClientOptions: quick(&http.Client{Transport: trip(func(*http.Request) (*http.Response, error) {
+		return &azureidentity.Options{ClientOptions: quick(), Transport: trip(func(*http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}}
-		})}), DisableInstanceDiscovery: true}
+		}), DisableInstanceDiscovery: true}
 	}, refusal{wants: []string{"DNS: 127.0.0.1 cannot be resolved", "private endpoint"}, transient: true}},
 	"expired TLS certificate": {func(t *testing.T) *azureidentity.Options {
 		a := azuretest.NewExpiredAuthority(t)
 		principal(t, a, secret)
-		return &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}
+		return &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}
 	}, refusal{wants: []string{"TLS: the certificate of 127.0.0.1", "renew it"}, transient: true}},
 	"unknown authority": {func(t *testing.T) *azureidentity.Options {
 		a := azuretest.NewAuthority(t, secret, token1)
@@ -147,7 +148,32 @@ var endpointFailures = map[string]struct {
 	"az prints nonsense": {func(t *testing.T) *azureidentity.Options {
 		azuretest.NewAz(t, token1).Answer("CANARY {")
 		return nil
-	}, refusal{wants: []string{"get a token from az: it failed"}}},
+	}, refusal{wants: []string{"something else than the JSON of a token", "AZURE_CORE_ONLY_SHOW_ERRORS=true and AZURE_CORE_NO_COLOR=true"}}},
+	"az warns before its JSON": {func(t *testing.T) *azureidentity.Options {
+		azuretest.NewAz(t, token1).Answer("WARNING: CANARY\n" + `{"accessToken":"CANARY","expires_on":4102444800}`)
+		return nil
+	}, refusal{wants: []string{"a warning or an escape code", "AZURE_CORE_ONLY_SHOW_ERRORS=true"}}},
+	"az resets colors after its JSON": {func(t *testing.T) *azureidentity.Options {
+		azuretest.NewAz(t, token1).Answer(`{"accessToken":"CANARY","expires_on":4102444800}` + "\x1b[0m\n")
+		return nil
+	}, refusal{wants: []string{"a warning or an escape code", "AZURE_CORE_NO_COLOR=true"}}},
+	"azd warns before its JSON": {func(t *testing.T) *azureidentity.Options {
+		azuretest.NewAzd(t, token1).Answer("WARNING: CANARY\n{}")
+		return nil
+	}, refusal{wants: []string{"a warning or an escape code", "run azd auth token by hand"}}},
+	"the public cloud cannot be asked about a private one": {func(t *testing.T) *azureidentity.Options {
+		principal(t, azuretest.NewAuthority(t, secret, token1), secret)
+		return &azureidentity.Options{ClientOptions: quick(), Transport: trip(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("CANARY")}
+		})}
+	}, refusal{wants: []string{"no connection to login.microsoftonline.com", "the configured authority 127.0.0.1", "set DisableInstanceDiscovery"}, transient: true}},
+	"the public cloud does not know a private one": {func(t *testing.T) *azureidentity.Options {
+		principal(t, azuretest.NewAuthority(t, secret, token1), secret)
+		return &azureidentity.Options{ClientOptions: quick(), Transport: trip(func(req *http.Request) (*http.Response, error) {
+			body := `{"error":"invalid_instance","error_description":"AADSTS50049: Unknown or invalid instance. CANARY","error_codes":[50049]}`
+			return &http.Response{StatusCode: 400, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+		})}
+	}, refusal{wants: []string{"does not know the authority", "set DisableInstanceDiscovery"}}},
 }
 
 func TestEachFailureOfAnEndpointNamesTheCauseAndTheFix(t *testing.T) {

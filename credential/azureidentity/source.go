@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -14,15 +15,16 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/azurecred"
+	"github.com/latchkey-go/latchkey/internal/azurename"
 )
 
 const (
 	// DefaultScope is what tokens are asked for: Azure OpenAI in the public
 	// cloud.
-	DefaultScope = "https://cognitiveservices.azure.com/.default"
+	DefaultScope = azurename.DefaultScope
 	// FoundryScope is the scope of Azure AI Foundry's endpoints, which newer
 	// documentation names for Azure OpenAI as well.
-	FoundryScope = "https://ai.azure.com/.default"
+	FoundryScope = azurename.FoundryScope
 )
 
 // Options configures a [Source]. The zero value and nil are ready to use.
@@ -31,10 +33,15 @@ type Options struct {
 	// [New]. A Credential excludes the options below Scope.
 	Credential azcore.TokenCredential
 	// Scope is what tokens are for; see DefaultScope and FoundryScope. Empty is
-	// DefaultScope, or its counterpart in the cloud of ClientOptions.Cloud or
-	// AZURE_AUTHORITY_HOST: https://cognitiveservices.azure.us/.default (Azure
-	// Government) or https://cognitiveservices.azure.cn/.default (21Vianet).
+	// the scope of Endpoint. If that does not tell, it is DefaultScope, or its
+	// counterpart in the cloud of ClientOptions.Cloud or AZURE_AUTHORITY_HOST:
+	// https://cognitiveservices.azure.us/.default (Azure Government) or
+	// https://cognitiveservices.azure.cn/.default (21Vianet).
 	Scope string
+	// Endpoint is the address that the tokens go to, as package client takes it
+	// for BaseURL; it tells the cloud, and a project of Azure AI Foundry. Empty is
+	// AZURE_OPENAI_ENDPOINT, or else OPENAI_BASE_URL. It is not asked.
+	Endpoint string
 	// TenantID is the tenant to get tokens from. Empty is AZURE_TENANT_ID, or
 	// for a developer's identity the tenant of the login. A managed identity
 	// has the tenant of its resource, whatever stands here.
@@ -42,10 +49,15 @@ type Options struct {
 	// ClientID is the application, or the user-assigned managed identity. Empty
 	// is AZURE_CLIENT_ID, or else the system-assigned identity.
 	ClientID string
-	// ClientOptions are for the requests to identity endpoints: a cloud, a
-	// transport, retries. Without a Transport there is one that follows no
-	// redirects and uses the environment's proxies for the authority only.
-	// Without Retry a request is repeated twice: the Cache repeats, too.
+	// Transport carries the requests to identity endpoints. Nil is a private
+	// transport, which uses the environment's proxies for the authority only.
+	// Redirects are refused with any transport, and so is plain http beyond the
+	// machine's own network. It excludes Credential.
+	Transport http.RoundTripper
+	// ClientOptions are for the rest of those requests, a cloud and retries for
+	// example. Without Retry a request to an authority is repeated twice, because
+	// the Cache repeats as well, and one for a managed identity for about as long
+	// as the SDK does, 97 s. Its Transport has to be nil.
 	ClientOptions azcore.ClientOptions
 	// DisableInstanceDiscovery is for clouds that the public authority does
 	// not know, such as Azure Stack.
@@ -56,7 +68,7 @@ type Options struct {
 // [credential.Cache] around it, also for the Azure CLI, of which the SDK starts
 // a process for each token. It is safe for concurrent use.
 type Source struct {
-	// Funcs, so that no printer by reflection walks into credentials.
+	// Funcs, so that printing the struct does not show a credential.
 	token func(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, string, error)
 	reset func()
 	scope string
@@ -84,11 +96,15 @@ var _ credential.Renewer = (*Source)(nil)
 //  4. the developer's identity, by az, azd or PowerShell, whichever is logged
 //     in: only where no platform (Azure, AWS, Google Cloud, Kubernetes) has
 //     left its variables;
-//  5. the managed identity of a virtual machine, at 169.254.169.254: only where
-//     no platform but Azure has, and if the answer of half a second is Azure's.
-//     With a client id it comes before 4.
+//  5. the managed identity of a virtual machine, at 169.254.169.254. It is
+//     configured, and comes before 4, if the firmware says that the machine is
+//     in Azure, or if a client id or AZURE_TOKEN_CREDENTIALS asks for it.
+//     A machine that is known to be another is not asked. One of which nothing
+//     is known has a second to show that the endpoint is there; that it is not
+//     is then a guess (see [credential.SourceError]).
 //
-// Where one of the first three is configured and fails, nothing else is tried.
+// Where one that is configured fails, nothing else is tried. An endpoint of a
+// virtual machine that has no identity leaves 4, unless it is asked for by name.
 // AZURE_TOKEN_CREDENTIALS (dev, prod, or the name of one of azidentity's
 // credentials) narrows the list; "prod" is right for virtual machines.
 //
@@ -98,17 +114,17 @@ func New(opts *Options) (*Source, error) {
 		opts = &Options{}
 	}
 	o := *opts
-	scope := o.Scope
-	if scope == "" {
-		scope = scopeOf(authority(&o))
+	scope, err := o.scope()
+	if err != nil {
+		return nil, fmt.Errorf("azureidentity: Endpoint: %w", err)
 	}
 	if err := checkScope(scope); err != nil {
 		return nil, fmt.Errorf("azureidentity: Scope: %w", err)
 	}
 	s := &Source{scope: scope, reset: func() {}}
 	if own := o.Credential; own != nil {
-		if o.TenantID != "" || o.ClientID != "" || o.DisableInstanceDiscovery {
-			return nil, errors.New("azureidentity: TenantID, ClientID and DisableInstanceDiscovery have no effect on a Credential of your own; give them to it")
+		if o.TenantID != "" || o.ClientID != "" || o.DisableInstanceDiscovery || o.Transport != nil {
+			return nil, errors.New("azureidentity: TenantID, ClientID, Transport and DisableInstanceDiscovery have no effect on a Credential of your own; give them to it")
 		}
 		s.token = func(ctx context.Context, tro policy.TokenRequestOptions) (azcore.AccessToken, string, error) {
 			token, seen, err := azurecred.Detached(ctx, func(ctx context.Context) (azcore.AccessToken, error) { return own.GetToken(ctx, tro) })
@@ -121,7 +137,7 @@ func New(opts *Options) (*Source, error) {
 	}
 	cred, err := azurecred.New(azurecred.Options{
 		Source: sourceName, TenantID: o.TenantID, ClientID: o.ClientID,
-		ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.DisableInstanceDiscovery,
+		Transport: o.Transport, ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.DisableInstanceDiscovery,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("azureidentity: %w", err)
@@ -140,14 +156,33 @@ func authority(o *Options) string {
 	return os.Getenv("AZURE_AUTHORITY_HOST")
 }
 
+// scope is the one that the options and the environment tell.
+func (o *Options) scope() (string, error) {
+	if o.Scope != "" {
+		return o.Scope, nil
+	}
+	endpoint := o.Endpoint
+	for _, name := range [...]string{"AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"} {
+		if endpoint == "" {
+			endpoint = os.Getenv(name)
+		}
+	}
+	if endpoint != "" {
+		address, err := azurename.Parse(endpoint)
+		switch {
+		case err != nil && o.Endpoint != "":
+			return "", err //nolint:wrapcheck // New does
+		case err == nil && address.Scope() != "": // package client reports one that is not valid
+			return address.Scope(), nil
+		}
+	}
+	return scopeOf(authority(o)), nil
+}
+
 // https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud
 func scopeOf(authority string) string {
-	host := strings.TrimSuffix(strings.TrimPrefix(strings.ToLower(authority), "https://"), "/")
-	switch host {
-	case "login.microsoftonline.us":
-		return "https://cognitiveservices.azure.us/.default"
-	case "login.chinacloudapi.cn", "login.partner.microsoftonline.cn":
-		return "https://cognitiveservices.azure.cn/.default"
+	if c, ok := azurename.OfAuthority(authority); ok {
+		return c.Scope
 	}
 	return DefaultScope
 }

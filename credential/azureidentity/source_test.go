@@ -14,7 +14,9 @@ import (
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/platform"
+	"github.com/latchkey-go/latchkey/internal/platform/platformtest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 const (
@@ -43,6 +45,12 @@ func newCache(t testing.TB, src credential.Source, opts *credential.CacheOptions
 	return cache
 }
 
+// on is the context of a read on a machine of that kind.
+func on(t testing.TB, machine string) context.Context {
+	t.Helper()
+	return platform.On(t.Context(), platformtest.Machine(t, machine))
+}
+
 // issuer is what all fakes can do.
 type issuer interface {
 	SetToken(string)
@@ -60,8 +68,8 @@ func harness(t *testing.T, src credential.Source, i issuer) credentialtest.Harne
 }
 
 // quick keeps the SDK from repeating for long.
-func quick(t policy.Transporter) azcore.ClientOptions {
-	return azcore.ClientOptions{Transport: t, Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, MaxRetryDelay: time.Millisecond}}
+func quick() azcore.ClientOptions {
+	return azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, MaxRetryDelay: time.Millisecond}}
 }
 
 func TestAManagedIdentityIsASource(t *testing.T) {
@@ -69,11 +77,16 @@ func TestAManagedIdentityIsASource(t *testing.T) {
 		New: func(t *testing.T, secret string) credentialtest.Harness {
 			azuretest.ClearEnv(t)
 			id := azuretest.NewIdentity(t, secret)
-			h := harness(t, newSource(t, &azureidentity.Options{ClientOptions: quick(id.HTTP())}), id)
+			h := harness(t, newSource(t, &azureidentity.Options{Transport: id.HTTP().Transport, ClientOptions: quick()}), id)
 			h.NotFound = func() {
 				id.Fail(http.StatusBadRequest, `{"statusCode":400,"message":"No User Assigned Managed Identity found"}`)
 			}
 			return h
+		},
+		HTTP: func(t *testing.T, transport http.RoundTripper) credential.Source {
+			azuretest.ClearEnv(t)
+			azuretest.NewIdentity(t, token1)
+			return newSource(t, &azureidentity.Options{Transport: transport, ClientOptions: quick()})
 		},
 		Unavailable: func(t *testing.T) credential.Source {
 			azuretest.ClearEnv(t)
@@ -86,11 +99,22 @@ func TestAManagedIdentityIsASource(t *testing.T) {
 
 func TestAServicePrincipalIsASource(t *testing.T) {
 	credentialtest.TestSource(t, credentialtest.Config{
+		HTTP: func(t *testing.T, transport http.RoundTripper) credential.Source {
+			azuretest.ClearEnv(t)
+			principal(t, azuretest.NewAuthority(t, secret, token1), secret)
+			return newSource(t, &azureidentity.Options{Transport: transport, ClientOptions: quick(), DisableInstanceDiscovery: true})
+		},
+		File: func(t *testing.T, path string) credential.Source {
+			azuretest.ClearEnv(t)
+			principal(t, azuretest.NewAuthority(t, secret, token1), "")
+			t.Setenv("AZURE_CLIENT_CERTIFICATE_PATH", path)
+			return newSource(t, &azureidentity.Options{DisableInstanceDiscovery: true})
+		},
 		New: func(t *testing.T, token string) credentialtest.Harness {
 			azuretest.ClearEnv(t)
 			a := azuretest.NewAuthority(t, secret, token)
 			principal(t, a, secret)
-			src := newSource(t, &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true})
+			src := newSource(t, &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true})
 			h := harness(t, src, a)
 			h.Rotate, h.Fail, h.Hang = nil, nil, nil // the SDK has a cache of these tokens
 			return h
@@ -146,24 +170,24 @@ func TestEachIdentityIsFoundByItsConfiguration(t *testing.T) {
 			return nil, "azureidentity:managed-identity"
 		},
 		"machine": func(t *testing.T) (*azureidentity.Options, string) {
-			return &azureidentity.Options{ClientOptions: quick(azuretest.NewIMDS(t, token1).Client())}, "azureidentity:managed-identity"
+			return &azureidentity.Options{Transport: azuretest.NewIMDS(t, token1).Client().Transport, ClientOptions: quick()}, "azureidentity:managed-identity"
 		},
 		"service principal": func(t *testing.T) (*azureidentity.Options, string) {
 			a := azuretest.NewAuthority(t, secret, token1)
 			principal(t, a, secret)
-			return &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}, "azureidentity:service-principal"
+			return &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}, "azureidentity:service-principal"
 		},
 		"certificate": func(t *testing.T) (*azureidentity.Options, string) {
 			a := azuretest.NewAuthority(t, "", token1)
 			principal(t, a, "")
 			t.Setenv("AZURE_CLIENT_CERTIFICATE_PATH", write(t, azuretest.NewClientCertificate(t, time.Now().Add(time.Hour)).PEM(t)))
-			return &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}, "azureidentity:service-principal"
+			return &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}, "azureidentity:service-principal"
 		},
 		"workload identity": func(t *testing.T) (*azureidentity.Options, string) {
 			a := azuretest.NewAuthority(t, "", token1)
 			principal(t, a, "")
 			t.Setenv("AZURE_FEDERATED_TOKEN_FILE", write(t, []byte("eyJ.CANARY-assertion")))
-			return &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}, "azureidentity:workload-identity"
+			return &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}, "azureidentity:workload-identity"
 		},
 		"az": func(t *testing.T) (*azureidentity.Options, string) {
 			azuretest.NewAz(t, token1)

@@ -13,13 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 // clock is a wall clock that a test sets.
@@ -57,7 +55,7 @@ func TestAnOutageOfTheEndpointIsUnnoticedWhileTheTokenLives(t *testing.T) {
 	id.SetFresh(fresh)
 	c := &clock{}
 	id.SetNow(c.now)
-	src := newSource(t, &azureidentity.Options{ClientOptions: quick(id.HTTP())})
+	src := newSource(t, &azureidentity.Options{Transport: id.HTTP().Transport, ClientOptions: quick()})
 	cache := newCache(t, src, &credential.CacheOptions{Now: c.now})
 	first := eventually(t, cache, func(credential.Value) bool { return true })
 	if id.Requests() != 1 {
@@ -95,7 +93,7 @@ func TestTheRefreshHintOfTheIssuerIsKept(t *testing.T) {
 	a := azuretest.NewAuthority(t, secret, token1)
 	a.SetLife(24*time.Hour, 6*time.Hour)
 	principal(t, a, secret)
-	v, err := newSource(t, &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}).Retrieve(t.Context())
+	v, err := newSource(t, &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}).Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,12 +123,12 @@ func TestARevokedAccessIsHandledWithOneReplay(t *testing.T) {
 	for name, set := range map[string]func(t *testing.T) (*azuretest.Tokens, *azureidentity.Options){
 		"managed identity": func(t *testing.T) (*azuretest.Tokens, *azureidentity.Options) {
 			id := azuretest.NewIdentity(t, "")
-			return &id.Tokens, &azureidentity.Options{ClientOptions: quick(id.HTTP())}
+			return &id.Tokens, &azureidentity.Options{Transport: id.HTTP().Transport, ClientOptions: quick()}
 		},
 		"service principal": func(t *testing.T) (*azuretest.Tokens, *azureidentity.Options) {
 			a := azuretest.NewAuthority(t, secret, "")
 			principal(t, a, secret)
-			return &a.Tokens, &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true}
+			return &a.Tokens, &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +218,7 @@ func TestAChallengeIsPassedOnOnce(t *testing.T) {
 	a := azuretest.NewAuthority(t, secret, "")
 	a.SetFresh(fresh)
 	principal(t, a, secret)
-	src := newSource(t, &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true})
+	src := newSource(t, &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true})
 	v, err := src.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +241,7 @@ func TestARejectionPassesOverTheCacheOfTheSDK(t *testing.T) {
 	a := azuretest.NewAuthority(t, secret, "")
 	a.SetFresh(fresh)
 	principal(t, a, secret)
-	src := newSource(t, &azureidentity.Options{ClientOptions: quick(a.Client()), DisableInstanceDiscovery: true})
+	src := newSource(t, &azureidentity.Options{Transport: a.Client().Transport, ClientOptions: quick(), DisableInstanceDiscovery: true})
 	v, err := src.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -269,7 +267,7 @@ func TestAThousandCallersLeaveAtTheirDeadline(t *testing.T) {
 			<-hung // whatever becomes of the context
 			return nil, http.ErrServerClosed
 		})}
-		src := newSource(t, &azureidentity.Options{ClientOptions: azcore.ClientOptions{Transport: deaf}})
+		src := newSource(t, &azureidentity.Options{Transport: deaf.Transport})
 		begin := time.Now()
 		var wg sync.WaitGroup
 		for _, asked := range []credential.Source{src, newCache(t, src, nil)} {

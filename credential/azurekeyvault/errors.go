@@ -13,13 +13,24 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/azurecred"
+	"github.com/latchkey-go/latchkey/internal/azurename"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 const (
 	hintRole = "assign the role Key Vault Secrets User on the vault to the identity; it takes some minutes to come into effect. " +
 		"A vault with access policies needs Get for secrets instead"
-	hintNetwork = "call it through a private endpoint, with the DNS zone privatelink.vaultcore.azure.net linked to the virtual network, or allow this network in the vault's firewall"
+	hintBetween = "look for a proxy or firewall that answers in the vault's place, and check the vault's URL"
 )
+
+// hintNetwork names the zone of the cloud that the vault is in.
+func (s *Source) hintNetwork() string {
+	c, ok := azurename.OfVault(s.host())
+	if !ok {
+		c = azurename.Clouds()[0]
+	}
+	return "call it through a private endpoint, with the DNS zone " + c.VaultZone + " linked to the virtual network, or allow this network in the vault's firewall"
+}
 
 func (s *Source) fail(err error, hint string) *credential.SourceError {
 	op := fmt.Sprintf("read %q", s.name)
@@ -29,7 +40,8 @@ func (s *Source) fail(err error, hint string) *credential.SourceError {
 	return &credential.SourceError{Source: sourceName, Op: op + " in " + s.host(), Err: err, Hint: hint}
 }
 
-// explain makes an error of our own of the SDK's, which holds the whole answer.
+// explain returns an error of our own in place of the error of the SDK, which
+// holds the whole answer.
 func (s *Source) explain(ctx context.Context, seen *azurecred.Seen, err error) error {
 	if ctx.Err() != nil {
 		out := s.fail(context.Cause(ctx), "")
@@ -43,22 +55,26 @@ func (s *Source) explain(ctx context.Context, seen *azurecred.Seen, err error) e
 	switch {
 	case strings.Contains(err.Error(), "doesn't match the requested domain"):
 		return s.fail(errors.New("the answer asks for a token of another service (challenge resource)"),
-			"check that the URL is a Key Vault's own name; a vault behind another name is refused")
+			"check that the URL is the name that Azure gave the vault; another name for it is refused")
 	case errors.As(err, &re) && seen.Status != 0:
 		return s.refused(ctx, seen)
 	case seen.Err != nil:
-		cause, hint := azurecred.Network(seen.Err, seen.Host)
-		out := s.fail(errors.New(cause), hint)
-		if strings.HasPrefix(cause, "DNS") {
-			out.Hint = "check the vault's name; " + hintNetwork
-		}
-		out.Transient = true
+		f := leaf.Hints{DNS: "check the vault's name; " + s.hintNetwork()}.Explain(seen.Err, seen.Host)
+		out := s.fail(f.Err, f.Hint)
+		out.Transient = f.Transient
 		return out
 	case seen.Status == http.StatusUnauthorized:
-		return s.fail(errors.New("the vault's challenge is malformed"), "check that the URL is a Key Vault's and proxies on the way")
+		return s.fail(errors.New("the vault's challenge (401) is malformed"), hintBetween)
+	case seen.Status != 0:
+		return s.foreign(seen.Status)
 	}
-	out := s.fail(errors.New("the vault's answer cannot be read"), "check that the URL is a Key Vault's and proxies on the way")
-	out.Transient = true
+	return s.foreign(seen.Good)
+}
+
+// foreign is an answer that is not one of Key Vault.
+func (s *Source) foreign(status int) error {
+	out := s.fail(fmt.Errorf("the answer (status %d) is not one of Key Vault", status), hintBetween)
+	out.Transient = status < 300 || leaf.Passing(status)
 	return out
 }
 
@@ -88,19 +104,24 @@ func (s *Source) refused(ctx context.Context, seen *azurecred.Seen) error {
 	switch inner := strings.ToLower(seen.Inner); {
 	case seen.Status == http.StatusUnauthorized:
 		return s.unauthorized(seen)
+	case seen.Code == "":
+		return s.foreign(seen.Status)
 	case inner == "secretdisabled":
 		return s.fail(errors.New("the version is disabled"), "enable it, or publish a new one")
 	case seen.Status == http.StatusForbidden && (inner == "forbiddenbyfirewall" || inner == "forbiddenbyconnection"):
-		return s.fail(fmt.Errorf("the vault's firewall refuses this network (403, %s)", seen.Inner), hintNetwork)
-	case seen.Status == http.StatusForbidden:
+		return s.fail(fmt.Errorf("the vault's firewall refuses this network (403, %s)", seen.Inner), s.hintNetwork())
+	case seen.Status == http.StatusForbidden && (inner == "forbiddenbyrbac" || inner == "accessdenied" || inner == "forbiddenbypolicy"):
 		return s.fail(errors.New("the identity may not read secrets (403)"), hintRole)
+	case seen.Status == http.StatusForbidden:
+		return s.fail(errors.New("the vault refuses the read (403) and does not say why: the version is disabled or has expired, or the identity has no role"),
+			"look whether the version is enabled and has not expired: az keyvault secret list-versions "+s.where()+". If so, "+hintRole)
 	case seen.Status == http.StatusNotFound:
 		return s.missing(ctx)
 	case seen.Status == http.StatusTooManyRequests:
 		out := s.fail(errors.New("the vault throttles (429)"), "it is read again; a Cache reads once per TTL: look who else reads")
 		out.Transient = true
 		return out
-	case seen.Status >= 500 || seen.Status == http.StatusRequestTimeout:
+	case leaf.Passing(seen.Status):
 		out := s.fail(what, "it is read again")
 		out.Transient = true
 		return out
@@ -108,22 +129,36 @@ func (s *Source) refused(ctx context.Context, seen *azurecred.Seen) error {
 	return s.fail(what, "check the vault's URL, the name and the version")
 }
 
+// hintCloud says where tokens for the vault come from.
+func (s *Source) hintCloud() string {
+	c, ok := azurename.OfVault(s.host())
+	if !ok {
+		return "set ClientOptions.Cloud to the cloud of the vault"
+	}
+	return "the vault is in " + c.Name + ": set AZURE_AUTHORITY_HOST to " + c.Authority() + ", or ClientOptions.Cloud"
+}
+
 func (s *Source) unauthorized(seen *azurecred.Seen) error {
 	switch seen.AKV {
 	case 10032:
 		return s.fail(errors.New("AKV10032: the token is from another tenant than the vault's"), "set AZURE_TENANT_ID to the vault's tenant, or log in there")
 	case 10022:
-		return s.fail(errors.New("AKV10022: the token is for another audience"), "check the cloud in ClientOptions")
+		return s.fail(errors.New("AKV10022: the token is for another audience"), s.hintCloud())
 	case 0:
-		return s.fail(errors.New("the vault refuses the token (401)"), "check the identity, its tenant and the cloud")
+		return s.fail(errors.New("the vault refuses the token (401)"), "check the identity and its tenant; "+s.hintCloud())
 	}
-	return s.fail(fmt.Errorf("AKV%d: the vault refuses the token (401)", seen.AKV), "check the identity, its tenant and the cloud")
+	return s.fail(fmt.Errorf("AKV%d: the vault refuses the token (401)", seen.AKV), "check the identity and its tenant; "+s.hintCloud())
+}
+
+// where is what tells az the secret.
+func (s *Source) where() string {
+	return "--vault-name " + strings.SplitN(s.host(), ".", 2)[0] + " --name " + s.name
 }
 
 // missing tells a deleted secret from one that never was. Who may not ask is
 // told of both.
 func (s *Source) missing(ctx context.Context) error {
-	where := "--vault-name " + strings.SplitN(s.host(), ".", 2)[0] + " --name " + s.name
+	where := s.where()
 	gone, _, err := azurecred.Detached(ctx, func(ctx context.Context) (azsecrets.DeletedSecret, error) { return s.deleted(ctx, s.name) })
 	switch {
 	case err == nil && gone.DeletedDate != nil:

@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/azurecred"
+	"github.com/latchkey-go/latchkey/internal/azurename"
 	"github.com/latchkey-go/latchkey/internal/document"
 )
 
@@ -27,7 +30,8 @@ func parse(vaultURL, name, version string) (reference, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return reference{}, errors.New("the vault's URL holds more than a host and a path; want https://NAME.vault.azure.net")
 	}
-	ref := reference{vault: "https://" + u.Host, name: name, version: version}
+	host, _, _ := azurename.Vault(u.Host)
+	ref := reference{vault: "https://" + host, name: name, version: version}
 	if path := strings.Trim(u.Path, "/"); path != "" {
 		parts := strings.Split(path, "/")
 		switch {
@@ -68,6 +72,15 @@ func checkName(what, name string) error {
 func (o *Options) check(ref reference) error {
 	if err := document.Check(o.Field); err != nil {
 		return fmt.Errorf("option Field: %w", err)
+	}
+	if o.Credential != nil && o.DisableInstanceDiscovery {
+		return errors.New("DisableInstanceDiscovery has no effect on a Credential of your own; give it to that")
+	}
+	if err := azurecred.CheckClientOptions(o.ClientOptions); err != nil {
+		return err //nolint:wrapcheck // New does
+	}
+	if o.Scheme > credential.BearerToken {
+		return fmt.Errorf("unknown Scheme %d", o.Scheme)
 	}
 	if o.StandbyName == "" {
 		return nil

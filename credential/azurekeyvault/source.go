@@ -32,18 +32,27 @@ type Options struct {
 	// Field takes the key out of a secret that is a JSON document: the name of
 	// a member, or a JSON pointer (RFC 6901). Empty is the whole secret.
 	Field string
-	// ClientOptions are for requests to the vault, and to identity endpoints
-	// unless Credential is set: a cloud, a transport, retries. Without a
-	// Transport there is one that follows no redirects. Without Retry a request
-	// is repeated twice.
+	// Scheme is what kind of credential the secret is. Zero is an API key.
+	Scheme credential.Scheme
+	// Transport carries the requests to the vault, and to identity endpoints
+	// unless Credential is set. Nil is a private transport. Redirects are refused
+	// with any transport.
+	Transport http.RoundTripper
+	// ClientOptions are for the rest of those requests, a cloud and retries for
+	// example. Without Retry a request is repeated twice. Its Transport has to be
+	// nil.
 	ClientOptions azcore.ClientOptions
+	// DisableInstanceDiscovery is for clouds that the public authority does
+	// not know, such as Azure Stack. It excludes Credential.
+	DisableInstanceDiscovery bool
 }
 
 // A Source reads one secret. Under a [credential.Cache] it is read once per TTL
 // and on a rejection. A Source is safe for concurrent use and immutable.
 type Source struct {
 	vault, name, pin, field string
-	// Funcs, so that no printer by reflection walks into the SDK.
+	scheme                  credential.Scheme
+	// Funcs, so that printing the struct does not show what the SDK holds.
 	read    func(ctx context.Context, name, version string) (azsecrets.Secret, error)
 	deleted func(ctx context.Context, name string) (azsecrets.DeletedSecret, error)
 	standby func() *Source
@@ -73,14 +82,11 @@ func New(vaultURL, name string, opts *Options) (*Source, error) {
 	}
 	if own := o.Credential; own != nil {
 		o.Credential = explained(own.GetToken)
-	} else if o.Credential, err = azurecred.New(azurecred.Options{Source: sourceName, ClientOptions: o.ClientOptions}); err != nil {
+	} else if o.Credential, err = azurecred.New(azurecred.Options{Source: sourceName, Transport: o.Transport, ClientOptions: o.ClientOptions, DisableInstanceDiscovery: o.DisableInstanceDiscovery}); err != nil {
 		return nil, fmt.Errorf("azurekeyvault: %w", err)
 	}
 	clientOptions := &azsecrets.ClientOptions{ClientOptions: o.ClientOptions}
-	if clientOptions.Transport == nil {
-		clientOptions.Transport = azurecred.NewClient(http.ProxyFromEnvironment)
-	}
-	clientOptions.Transport = azurecred.Watch(clientOptions.Transport)
+	clientOptions.Transport = azurecred.Transporter(o.Transport)
 	if r := &clientOptions.Retry; r.MaxRetries == 0 && r.RetryDelay == 0 && r.MaxRetryDelay == 0 {
 		*r = azurecred.Retries(*r)
 	}
@@ -89,7 +95,7 @@ func New(vaultURL, name string, opts *Options) (*Source, error) {
 		return nil, errors.New("azurekeyvault: the SDK refuses ClientOptions; check its Cloud")
 	}
 	s := &Source{
-		vault: ref.vault, name: ref.name, pin: ref.version, field: o.Field,
+		vault: ref.vault, name: ref.name, pin: ref.version, field: o.Field, scheme: o.Scheme,
 		read: func(ctx context.Context, name, version string) (azsecrets.Secret, error) {
 			out, err := sdk.GetSecret(ctx, name, version, nil)
 			return out.Secret, err //nolint:wrapcheck // explain does
@@ -155,7 +161,7 @@ func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 	if err := s.usable(&secret); err != nil {
 		return credential.Value{}, err
 	}
-	v := credential.Value{Source: s.String()}
+	v := credential.Value{Source: s.String(), Fixed: s.pin != ""}
 	if secret.ID != nil {
 		v.Version = secret.ID.Version()
 	}
@@ -164,7 +170,7 @@ func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 	}
 	text, err := document.Field(*secret.Value, s.field)
 	if err != nil {
-		return credential.Value{}, s.fail(err, "store the key under that field, or correct Options.Field")
+		return credential.Value{}, s.fail(err, "name the field that holds the key as text")
 	}
 	v.Secret = credential.NewSecret(text)
 	return v, nil
@@ -183,7 +189,7 @@ func (s *Source) Renew(ctx context.Context, _ credential.Rejection) (credential.
 // https://learn.microsoft.com/azure/key-vault/secrets/about-secrets#secret-attributes
 func (s *Source) usable(secret *azsecrets.Secret) error {
 	if secret.Value == nil {
-		return s.fail(errors.New("the vault's answer has no value"), "check that the URL is a Key Vault's")
+		return s.fail(errors.New("the answer (status 200) has no value, as Key Vault's would"), hintBetween)
 	}
 	a, now := secret.Attributes, time.Now()
 	switch {

@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azurekeyvault"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 const (
@@ -41,8 +41,8 @@ func (i identity) GetToken(_ context.Context, tro policy.TokenRequestOptions) (a
 }
 
 // quick keeps the SDK from repeating for long.
-func quick(t policy.Transporter) azcore.ClientOptions {
-	return azcore.ClientOptions{Transport: t, Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, MaxRetryDelay: time.Millisecond}}
+func quick() azcore.ClientOptions {
+	return azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: time.Millisecond, MaxRetryDelay: time.Millisecond}}
 }
 
 func newSource(t testing.TB, vault *azuretest.Vault, opts *azurekeyvault.Options) *azurekeyvault.Source {
@@ -53,8 +53,9 @@ func newSource(t testing.TB, vault *azuretest.Vault, opts *azurekeyvault.Options
 	if opts.Credential == nil {
 		opts.Credential = identity{}
 	}
-	if opts.ClientOptions.Transport == nil {
-		opts.ClientOptions = quick(vault.Client())
+	opts.ClientOptions = quick()
+	if opts.Transport == nil {
+		opts.Transport = vault.Client().Transport
 	}
 	src, err := azurekeyvault.New(azuretest.VaultURL, name, opts)
 	if err != nil {
@@ -78,10 +79,13 @@ func TestAKeyVaultIsASource(t *testing.T) {
 				Hang:     func() { t.Cleanup(vault.Hang()) },
 			}
 		},
+		HTTP: func(t *testing.T, transport http.RoundTripper) credential.Source {
+			return newSource(t, azuretest.NewVault(t, token), &azurekeyvault.Options{Transport: transport})
+		},
 		Unavailable: func(t *testing.T) credential.Source {
 			azuretest.ClearEnv(t)
 			t.Setenv("AWS_LAMBDA_FUNCTION_NAME", "f")
-			src, err := azurekeyvault.New(azuretest.VaultURL, name, &azurekeyvault.Options{ClientOptions: quick(azuretest.NewVault(t).Client())})
+			src, err := azurekeyvault.New(azuretest.VaultURL, name, &azurekeyvault.Options{Transport: azuretest.NewVault(t).Client().Transport, ClientOptions: quick()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,19 +101,24 @@ func TestTheSecretIsFoundByEachFormOfItsName(t *testing.T) {
 	for _, tc := range []struct{ url, name, version, want string }{
 		{azuretest.VaultURL, name, "", latest},
 		{azuretest.VaultURL + "/", name, "", latest},
+		{"https://MyVault.Vault.Azure.NET", name, "", latest},
+		{azuretest.VaultURL + ":443", name, "", latest},
+		{azuretest.VaultURL + "./", name, "", latest},
+		{"https://myvault.vaultcore.azure.net", name, "", latest},
+		{"https://myvault.privatelink.vaultcore.azure.net:443/secrets/" + name, "", "", latest},
 		{azuretest.VaultURL, name, old, old},
 		{azuretest.VaultURL + "/secrets/" + name, "", "", latest},
 		{azuretest.VaultURL + "/secrets/" + name + "/", "", old, old},
 		{azuretest.VaultURL + "/secrets/" + name + "/" + old, "", "", old},
 	} {
-		src, err := azurekeyvault.New(tc.url, tc.name, &azurekeyvault.Options{Credential: identity{}, Version: tc.version, ClientOptions: quick(vault.Client())})
+		src, err := azurekeyvault.New(tc.url, tc.name, &azurekeyvault.Options{Credential: identity{}, Version: tc.version, Transport: vault.Client().Transport, ClientOptions: quick()})
 		if err != nil {
 			t.Errorf("%s: %v", tc.url, err)
 			continue
 		}
 		v, err := src.Retrieve(t.Context())
-		if err != nil || v.Version != tc.want || v.Source != "azurekeyvault:myvault.vault.azure.net/"+name {
-			t.Errorf("%s: version %q of %q, %v; want %q", tc.url, v.Version, v.Source, err, tc.want)
+		if err != nil || v.Version != tc.want || v.Fixed != (tc.want == old) || v.Source != "azurekeyvault:myvault.vault.azure.net/"+name {
+			t.Errorf("%s: version %q of %q, Fixed %t, %v; want %q", tc.url, v.Version, v.Source, v.Fixed, err, tc.want)
 		}
 	}
 }
@@ -137,6 +146,7 @@ func TestNewRefusesWhatIsNoSecret(t *testing.T) {
 		{good, name, azurekeyvault.Options{StandbyName: name}, "StandbyName"},
 		{good, name, azurekeyvault.Options{StandbyName: "a/b"}, "StandbyName"},
 		{good, name, azurekeyvault.Options{Field: "/~2"}, "Field"},
+		{good, name, azurekeyvault.Options{Credential: identity{}, DisableInstanceDiscovery: true}, "DisableInstanceDiscovery"},
 	} {
 		_, err := azurekeyvault.New(tc.url, tc.name, &tc.opts)
 		switch {
@@ -199,15 +209,21 @@ var vaultRefusals = map[string]struct {
 		o.Credential = identity{err: errors.New("AADSTS7000222: CANARY")}
 	}, []string{"AADSTS7000222", "expired"}, false, nil},
 	"DNS": {func(_ *azuretest.Vault, o *azurekeyvault.Options) {
-		o.ClientOptions = quick(&http.Client{Transport: trip(func(*http.Request) (*http.Response, error) {
+		o.Transport = trip(func(*http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}
-		})})
+		})
 	}, []string{"DNS: myvault.vault.azure.net cannot be resolved", "privatelink.vaultcore.azure.net"}, true, nil},
 	"not a vault": {func(_ *azuretest.Vault, o *azurekeyvault.Options) {
-		o.ClientOptions = quick(&http.Client{Transport: trip(func(req *http.Request) (*http.Response, error) {
+		o.Transport = trip(func(req *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>CANARY")), Request: req}, nil
-		})})
-	}, []string{"cannot be read"}, true, nil},
+		})
+	}, []string{"the answer (status 200) is not one of Key Vault"}, true, nil},
+	"a reason that is not told": {func(v *azuretest.Vault, _ *azurekeyvault.Options) {
+		v.Fail(403, azuretest.VaultError("Forbidden", "", "CANARY"))
+	}, []string{"(403)", "disabled or has expired, or the identity has no role", "az keyvault secret list-versions --vault-name myvault --name openai-key", "Key Vault Secrets User"}, false, nil},
+	"a proxy's refusal":         {func(v *azuretest.Vault, _ *azurekeyvault.Options) { v.Fail(403, "<html>CANARY") }, []string{"status 403", "not one of Key Vault", "proxy or firewall"}, false, nil},
+	"a proxy that has no route": {func(v *azuretest.Vault, _ *azurekeyvault.Options) { v.Fail(404, "<html>CANARY") }, []string{"status 404", "not one of Key Vault"}, false, nil},
+	"a proxy that is down":      {func(v *azuretest.Vault, _ *azurekeyvault.Options) { v.Fail(502, "<html>CANARY") }, []string{"status 502", "not one of Key Vault"}, true, nil},
 }
 
 func TestEachRefusalNamesTheCauseAndTheFix(t *testing.T) {
@@ -289,5 +305,40 @@ func TestAVersionOfTomorrowLeavesTheOneInUse(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		vault.Put(name, key2, azuretest.Attributes{NotBefore: time.Now().Add(24 * time.Hour)})
+	}
+}
+
+// A private cloud's authority is not asked about at login.microsoftonline.com.
+func TestDisableInstanceDiscoveryReachesThePrivateAuthorityAlone(t *testing.T) {
+	azuretest.ClearEnv(t)
+	authority, vault := azuretest.NewAuthority(t, "CANARY-secret", token), azuretest.NewVault(t, token)
+	vault.Put(name, key1)
+	vault.Challenge("https://vault.azure.net")
+	for variable, value := range map[string]string{
+		"AZURE_AUTHORITY_HOST": authority.URL, "AZURE_TENANT_ID": azuretest.Tenant,
+		"AZURE_CLIENT_ID": "22222222-2222-2222-2222-222222222222", "AZURE_CLIENT_SECRET": "CANARY-secret",
+	} {
+		t.Setenv(variable, value)
+	}
+	for _, disabled := range []bool{true, false} {
+		public := 0
+		o := trip(func(req *http.Request) (*http.Response, error) {
+			switch host := req.URL.Hostname(); {
+			case strings.HasSuffix(host, "vault.azure.net"):
+				return vault.Client().Transport.RoundTrip(req)
+			case host == "127.0.0.1":
+				return authority.Client().Transport.RoundTrip(req)
+			}
+			public++
+			return nil, &net.OpError{Op: "dial", Err: errors.New("no route")}
+		})
+		src, err := azurekeyvault.New(azuretest.VaultURL, name, &azurekeyvault.Options{Transport: o, ClientOptions: quick(), DisableInstanceDiscovery: disabled})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = src.Retrieve(t.Context())
+		if (err == nil) != disabled || (public == 0) != disabled {
+			t.Errorf("disabled %t: %d requests to the public authority, %v", disabled, public, err)
+		}
 	}
 }

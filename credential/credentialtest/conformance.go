@@ -3,6 +3,7 @@ package credentialtest
 import (
 	"context"
 	"errors"
+	"net/http"
 	"runtime"
 	"sync"
 	"testing"
@@ -18,12 +19,12 @@ const (
 	secondSecret = "sk-CANARY-conformance-2"
 )
 
-// patience bounds what must not hang. It is no measure of speed.
+// patience bounds what must not hang. No test measures speed with it.
 const patience = 30 * time.Second
 
-// A Harness is a source together with the store behind it. The funcs change
-// what the store does from then on; one that is nil stands for a state that
-// the store does not have, and its checks are left out.
+// A Harness is a source together with the store behind it. Its functions change
+// what the store does from then on. If a function is nil, the store has no such
+// state, and TestSource leaves out the checks that need it.
 type Harness struct {
 	// Source is the source under test, configured and available.
 	Source credential.Source
@@ -35,27 +36,44 @@ type Harness struct {
 	NotFound func()
 	// Hang makes the store not answer. The Harness ends it in t.Cleanup.
 	Hang func()
+	// Held counts the leases and tokens of the source that the store still
+	// holds. TestSource calls it once it has closed the source, if the source has
+	// Close(context.Context) error.
+	Held func() int
 }
 
 // A Config tells [TestSource] how to make what it tests.
 type Config struct {
-	// New returns a new Harness whose store holds secret. Secrets may be empty,
-	// large or full of odd bytes. Cleaning up is for t.Cleanup. Required.
+	// New returns a new Harness whose store holds secret, which may be empty,
+	// large or full of odd bytes. It cleans up with t.Cleanup. Required.
 	New func(t *testing.T, secret string) Harness
 	// Unavailable returns the same kind of source in an environment in which it
 	// is not configured. Nil if there is no such environment.
 	Unavailable func(t *testing.T) credential.Source
+	// HTTP returns the same kind of source, configured and available, whose
+	// requests are carried by t. Nil if the source makes none.
+	HTTP func(t *testing.T, transport http.RoundTripper) credential.Source
+	// File returns the same kind of source that needs the file at path: for its
+	// token, a certificate or the secret itself. Nil if it needs none.
+	File func(t *testing.T, path string) credential.Source
 	// Scheme is what the values have to have.
 	Scheme credential.Scheme
 }
 
-// TestSource checks that a source keeps the rules of [credential.Source]: it
-// gives the value and the latest one, from any number of goroutines; honors its
-// context; tells unavailable, not found and failed apart; shows the secret
-// nowhere; refuses what cannot be a key without quoting it; leaves no goroutine
-// behind; and works under a [credential.Cache].
+// TestSource checks that a source keeps the rules of [credential.Source]. The
+// source has to give the latest value, to any number of goroutines; to return
+// when its context is done; to tell apart that it is not configured, that there
+// is no such secret, and that it has failed; to show the secret nowhere; to
+// refuse what cannot be a key without quoting it; to leave no goroutine and no
+// lease behind; to have one name; and to work under a [credential.Cache], with a
+// decorator around it as well.
 //
-// It counts goroutines, so nothing should run in parallel with it.
+// What comes instead of the store's own answer is an outage, the same for all
+// sources: a redirect, which is not followed; an answer without an end, which is
+// not read to it; a certificate that is not trusted; the statuses 408, 429 and 5xx. A file
+// is read only if it is a small regular one.
+//
+// TestSource counts goroutines, so no other test should run in parallel with it.
 func TestSource(t *testing.T, cfg Config) {
 	t.Helper()
 	if cfg.New == nil {
@@ -82,6 +100,15 @@ func TestSource(t *testing.T, cfg Config) {
 		{"keeps a value under a cache without rereading", true, testCached},
 		{"refuses what cannot be a key without quoting it", true, testOddSecrets},
 		{"does not print the secret", true, testPrinting},
+		{"has one name", true, testName},
+		{"works with a decorator around it", probe.Rotate != nil, testDecorated},
+		{"leaves nothing in the store", probe.Held != nil, testClosed},
+		{"follows no redirect", cfg.HTTP != nil, testRedirects},
+		{"reads no answer without an end", cfg.HTTP != nil, testHugeAnswer},
+		{"does not trust a stranger's certificate", cfg.HTTP != nil, testUntrusted},
+		{"takes what passes for transient", cfg.HTTP != nil, testTransient},
+		{"gives the cause of its context's end", cfg.HTTP != nil, testCause},
+		{"reads small regular files only", cfg.File != nil, testFiles},
 		{"leaves no goroutine behind", true, testGoroutines},
 	}
 	for _, check := range checks {
@@ -223,8 +250,10 @@ func testRotation(t *testing.T, cfg Config) {
 	}
 }
 
-func testReplace(t *testing.T, cfg Config) {
-	h := cfg.New(t, firstSecret)
+func testReplace(t *testing.T, cfg Config) { replaced(t, cfg, cfg.New(t, firstSecret)) }
+
+func replaced(t *testing.T, cfg Config, h Harness) {
+	t.Helper()
 	cache := newCache(t, h.Source, nil)
 	v, err := retrieve(t, context.Background(), cache)
 	if err != nil {

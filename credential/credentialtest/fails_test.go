@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -96,6 +98,7 @@ var badSources = map[string]func(store *credentialtest.Store, secret string) cre
 			return store.Retrieve(ctx)
 		})
 	},
+	"has one name": func(store *credentialtest.Store, _ string) credential.Source { return renamed{store} },
 	"says when there is no such secret": func(store *credentialtest.Store, _ string) credential.Source {
 		return sourceOf(func(ctx context.Context) (credential.Value, error) {
 			v, err := store.Retrieve(ctx)
@@ -107,6 +110,15 @@ var badSources = map[string]func(store *credentialtest.Store, secret string) cre
 	},
 }
 
+// bad returns the source that breaks the rule, or a good one if it is the Config
+// that breaks it.
+func bad(name string, store *credentialtest.Store, secret string) credential.Source {
+	if make := badSources[name]; make != nil {
+		return make(store, secret)
+	}
+	return store
+}
+
 func sourceOf(f sourceFunc) credential.Source { return credential.SourceFunc(f) }
 
 // TestSuiteNotices runs this test binary again, with a source that breaks a
@@ -114,19 +126,22 @@ func sourceOf(f sourceFunc) credential.Source { return credential.SourceFunc(f) 
 func TestSuiteNotices(t *testing.T) {
 	const which = "LATCHKEY_TEST_BAD_SOURCE"
 	if name := os.Getenv(which); name != "" {
-		credentialtest.TestSource(t, credentialtest.Config{New: func(t *testing.T, secret string) credentialtest.Harness {
+		credentialtest.TestSource(t, brokenConfig(name, credentialtest.Config{New: func(t *testing.T, secret string) credentialtest.Harness {
 			store := credentialtest.NewStore(secret)
 			return credentialtest.Harness{
-				Source:   badSources[name](store, secret),
+				Held:     func() int { return map[bool]int{true: 1}[name == "leaves nothing in the store"] },
+				Source:   bad(name, store, secret),
 				Rotate:   func(secret string) { store.Rotate(secret) },
 				Fail:     func() { store.Fail(errors.New("503")) },
 				NotFound: func() { store.Fail(credential.ErrNotFound) },
 				Hang:     func() { t.Cleanup(store.Hang()) },
 			}
-		}})
+		}}))
 		return
 	}
-	for name := range badSources {
+	names := slices.Concat(slices.Collect(maps.Keys(badSources)), slices.Collect(maps.Keys(badWires)),
+		[]string{"reads small regular files only", "leaves nothing in the store"})
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^TestSuiteNotices$/^"+strings.ReplaceAll(name, " ", "_")+"$")

@@ -57,7 +57,7 @@ func testPrinting(t *testing.T, cfg Config) {
 	}
 }
 
-// checkError checks that neither err nor anything in it shows the secret.
+// checkError checks that err and the errors it wraps do not show the secret.
 func checkError(t *testing.T, err error, secret string) {
 	t.Helper()
 	if err == nil {

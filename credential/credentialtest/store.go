@@ -13,9 +13,9 @@ import (
 // a [credential.Source] of API keys, and safe for concurrent use. Make one with
 // [NewStore].
 //
-// A read gives the value that was current when the read began, however long
-// the answer takes: a slow answer is an old one. Faults apply to reads that
-// begin after they were set, in the order hang, delay, panic, failure.
+// A read gives the value that was current when the read began, even if the
+// answer takes long. Faults apply to reads that begin after they were set, in
+// the order hang, delay, panic, failure.
 type Store struct {
 	mu        sync.Mutex
 	values    []published
@@ -24,7 +24,7 @@ type Store struct {
 	lag       time.Duration
 	delay     time.Duration
 	hang      *hang
-	panicking func() any // a func, so that no printer walks into it
+	panicking func() any // a func, because printers that use reflection do not look into one
 	err       error
 	errsLeft  int // how many more reads fail; negative: all
 }
@@ -118,8 +118,8 @@ func (s *Store) Panic(p any) {
 // release twice does no harm.
 func (s *Store) Hang() (release func()) { return s.hangUp(false) }
 
-// HangDeaf makes reads wait until release is called, whatever becomes of their
-// context: the worst that an SDK does. A test has to call release, or the
+// HangDeaf makes reads wait until release is called, even if their context ends
+// before, as those of some SDKs do. A test has to call release, or the
 // goroutines of its reads stay.
 func (s *Store) HangDeaf() (release func()) { return s.hangUp(true) }
 

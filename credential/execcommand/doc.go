@@ -4,6 +4,9 @@
 //	src, err := execcommand.New("op", []string{"read", "op://dev/openai/key"}, nil)
 //	c, err := client.New(client.Config{Source: src})
 //
+// The page docs/execcommand.md has tested lines for op, doppler, sops, infisical,
+// gcloud, aws, vault, pass and the Keychain of macOS.
+//
 // The command writes to its standard output either the key and nothing else,
 // or an ExecCredential as the plugins of kubectl do
 // (https://kubernetes.io/docs/reference/config-api/client-authentication.v1/):

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,14 @@ func help(dir string) int {
 		return say(os.Args)
 	case "environment":
 		return say(os.Environ())
+	case "tool": // that of another vendor
+		if strings.Join(os.Args[1:], "\n") != file("arguments") {
+			return 64
+		}
+		fmt.Fprint(os.Stderr, file("errors"))
+		fmt.Print(file("text"))
+		code, _ := strconv.Atoi(file("code"))
+		return code
 	case "hang":
 		hang(file("address"))
 	case "children", "daemon":

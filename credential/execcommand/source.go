@@ -37,7 +37,7 @@ type Source struct {
 	name    string
 	scheme  credential.Scheme
 	timeout time.Duration
-	// A func, so that no printer by reflection shows the arguments and the
+	// A func, so that printing the struct does not show the arguments and the
 	// environment, which may hold secrets.
 	command func(ctx context.Context, path string) *exec.Cmd
 }

@@ -274,6 +274,21 @@ func TestACommandThatIsNotThereIsUnavailable(t *testing.T) {
 	}
 }
 
+// A caller who is gone has not seen that there is no such command: a chain must
+// not go on for that.
+func TestACallerWhoIsGoneGetsTheCauseAndNothingElse(t *testing.T) {
+	src, err := execcommand.New(nowhere, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("the caller's own reason")
+	ctx, cancel := context.WithCancelCause(background)
+	cancel(cause)
+	if _, err := src.Retrieve(ctx); !errors.Is(err, cause) || errors.Is(err, credential.ErrUnavailable) {
+		t.Errorf("got %v, want the cause", err)
+	}
+}
+
 func TestTheZeroSourceFailsWithoutAPanic(t *testing.T) {
 	for _, src := range []*execcommand.Source{nil, {}} {
 		_, err := src.Retrieve(background)

@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
 const (
@@ -24,8 +26,6 @@ const (
 	// defaultServiceAccount is where a kubelet mounts the token of a pod's
 	// service account, and replaces it.
 	defaultServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-
-	maxAuthFile = 64 << 10
 )
 
 // AppRole logs in with a role id and a secret id
@@ -51,7 +51,7 @@ type AppRole struct {
 	Mount string
 
 	mu       sync.Mutex
-	unwrap   group[struct{}]
+	unwrap   leaf.Group[struct{}]
 	wrapping credential.Secret // the wrapping token that was used last
 	secretID credential.Secret // and what was in it
 }
@@ -89,7 +89,7 @@ var (
 
 func (a *AppRole) check() error {
 	switch {
-	case a.RoleID == "":
+	case a == nil || a.RoleID == "":
 		return errors.New("AppRole: RoleID is empty")
 	case !a.SecretID.IsZero() && a.SecretIDFile != "":
 		return errors.New("AppRole: SecretID and SecretIDFile; set one")
@@ -100,14 +100,14 @@ func (a *AppRole) check() error {
 }
 
 func (k *Kubernetes) check() error {
-	if k.Role == "" {
+	if k == nil || k.Role == "" {
 		return errors.New("Kubernetes: Role is empty")
 	}
 	return checkMount(k.Mount)
 }
 
 func (j *JWT) check() error {
-	if j.TokenFile == "" {
+	if j == nil || j.TokenFile == "" {
 		return errors.New("JWT: TokenFile is empty")
 	}
 	return checkMount(j.Mount)
@@ -206,7 +206,7 @@ func (a *AppRole) unwrapped(ctx context.Context, client *api.Client, wrapping cr
 		if secretID, ok := last(); ok {
 			return secretID, nil
 		}
-		if _, err := a.unwrap.do(ctx, time.Now(), func(ctx context.Context) (struct{}, error) {
+		if _, err := join(ctx, &a.unwrap, time.Now(), func(ctx context.Context) (struct{}, error) {
 			if _, ok := last(); ok {
 				return struct{}{}, nil
 			}
@@ -283,7 +283,8 @@ func readPlatformFile(path string) (string, error) {
 }
 
 func readAuthFile(path string) (string, error) {
-	text, err := readSmall(path, maxAuthFile)
+	file, err := smallfile.Read(path, smallfile.Max)
+	text := strings.TrimSpace(string(file.Text))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return "", &credential.SourceError{Source: sourceName, Op: "log in", Err: &plain{"there is no file " + path, os.ErrNotExist}, Hint: "mount or write it"}
@@ -293,38 +294,6 @@ func readAuthFile(path string) (string, error) {
 		return "", &credential.SourceError{Source: sourceName, Op: "read " + path, Err: final("it is empty"), Hint: "write the credential of the login into it"}
 	}
 	return text, nil
-}
-
-// readSmall reads a regular file of at most limit bytes and trims it. The
-// error does not name the file.
-func readSmall(path string, limit int64) (string, error) {
-	bare := func(err error) error {
-		if pe := (*os.PathError)(nil); errors.As(err, &pe) {
-			return pe.Err
-		}
-		return err
-	}
-	// Stat first: opening a named pipe would block.
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return "", bare(err)
-	case !info.Mode().IsRegular():
-		return "", errors.New("not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", bare(err)
-	}
-	defer func() { _ = f.Close() }() // read only
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return "", bare(err)
-	case int64(len(data)) > limit:
-		return "", fmt.Errorf("more than %d bytes", limit)
-	}
-	return strings.TrimSpace(string(data)), nil
 }
 
 // loginCause reduces the error of a login, which may be foreign code.
@@ -339,10 +308,10 @@ func loginCause(err error) error {
 	case errors.As(err, new(*api.ResponseError)), errors.As(err, new(*plain)), errors.As(err, new(*refusal)):
 		return known(err)
 	}
-	if cause := known(err); cause != errConnection { //nolint:errorlint // the very one
-		return cause
+	if leaf.OnWire(err) {
+		return known(err)
 	}
-	return &plain{fmt.Sprintf("it failed with a %T", err), errConnection}
+	return fmt.Errorf("it failed with a %T", err)
 }
 
 func loginHint(err error) string {

@@ -3,6 +3,7 @@ package hashivault_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,12 +49,13 @@ func TestALoginReadsItsFileEachTime(t *testing.T) {
 		auth  api.AuthMethod
 		path  string
 		field string
+		rest  map[string]string // what else is sent, and nothing more
 	}{
-		"AppRole":            {&hashivault.AppRole{RoleID: "r", SecretIDFile: file}, "auth/approle/login", "secret_id"},
-		"AppRole elsewhere":  {&hashivault.AppRole{RoleID: "r", SecretIDFile: file, Mount: "/team/approle/"}, "auth/team/approle/login", "secret_id"},
-		"Kubernetes":         {&hashivault.Kubernetes{Role: "r", TokenFile: file}, "auth/kubernetes/login", "jwt"},
-		"JWT":                {&hashivault.JWT{TokenFile: file}, "auth/jwt/login", "jwt"},
-		"JWT with its mount": {&hashivault.JWT{Role: "r", TokenFile: file, Mount: "github"}, "auth/github/login", "jwt"},
+		"AppRole":            {&hashivault.AppRole{RoleID: "r", SecretIDFile: file}, "auth/approle/login", "secret_id", map[string]string{"role_id": "r"}},
+		"AppRole elsewhere":  {&hashivault.AppRole{RoleID: "r", SecretIDFile: file, Mount: "/team/approle/"}, "auth/team/approle/login", "secret_id", map[string]string{"role_id": "r"}},
+		"Kubernetes":         {&hashivault.Kubernetes{Role: "r", TokenFile: file}, "auth/kubernetes/login", "jwt", map[string]string{"role": "r"}},
+		"JWT":                {&hashivault.JWT{TokenFile: file}, "auth/jwt/login", "jwt", map[string]string{}},
+		"JWT with its mount": {&hashivault.JWT{Role: "r", TokenFile: file, Mount: "github"}, "auth/github/login", "jwt", map[string]string{"role": "r"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStub(t)
@@ -66,6 +68,9 @@ func TestALoginReadsItsFileEachTime(t *testing.T) {
 				wants(t, src, firstKey)
 				if len(bodies) != i+1 || bodies[i][c.field] != text || paths[i] != c.path {
 					t.Fatalf("login %d went to %q, or without the content of the file", i+1, paths)
+				}
+				if delete(bodies[i], c.field); !maps.Equal(bodies[i], c.rest) {
+					t.Errorf("login %d has %q as well, want %q", i+1, bodies[i], c.rest)
 				}
 				s.do(func() { clear(s.tokens) })
 			}
@@ -88,7 +93,7 @@ func TestAMissingFileOfThePlatformIsUnavailableAndOthersAreErrors(t *testing.T) 
 		"no JWT":         {&hashivault.JWT{TokenFile: missing}, true, missing},
 		"no secret id":   {&hashivault.AppRole{RoleID: "r", SecretIDFile: missing}, false, missing},
 		"empty":          {&hashivault.JWT{TokenFile: empty}, false, "it is empty"},
-		"large":          {&hashivault.JWT{TokenFile: large}, false, "more than 65536 bytes"},
+		"large":          {&hashivault.JWT{TokenFile: large}, false, "at most 65536 are read"},
 		"no regular one": {&hashivault.JWT{TokenFile: dir}, false, "not a regular file"},
 	} {
 		if err := refuses(t, s.source(&hashivault.Options{Auth: c.auth}), false, c.says); errors.Is(err, credential.ErrUnavailable) != c.unavailable {

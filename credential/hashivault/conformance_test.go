@@ -37,6 +37,12 @@ func TestSourceConforms(t *testing.T) {
 						},
 					}
 				},
+				HTTP: func(t *testing.T, transport http.RoundTripper) credential.Source {
+					return newStub(t).source(&hashivault.Options{Transport: transport})
+				},
+				File: func(t *testing.T, path string) credential.Source {
+					return newStub(t).source(&hashivault.Options{Auth: &hashivault.JWT{TokenFile: path}})
+				},
 				Unavailable: func(t *testing.T) credential.Source {
 					cleanEnv(t)
 					src, err := hashivault.New("secret/openai", nil)
@@ -48,4 +54,21 @@ func TestSourceConforms(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestASourceThatLogsInConformsAndLeavesNoToken(t *testing.T) {
+	credentialtest.TestSource(t, credentialtest.Config{
+		New: func(t *testing.T, secret string) credentialtest.Harness {
+			s := newStub(t)
+			s.do(func() { s.fields = map[string]any{"key": secret} })
+			return credentialtest.Harness{
+				Source: s.source(&hashivault.Options{Auth: &hashivault.AppRole{RoleID: "r"}, RevokeOnClose: true}),
+				Rotate: func(secret string) { s.do(func() { s.fields = map[string]any{"key": secret} }) },
+				Held: func() (n int) {
+					s.do(func() { n = len(s.tokens) - 1 }) // the first is not of a login
+					return n
+				},
+			}
+		},
+	})
 }

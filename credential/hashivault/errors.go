@@ -2,17 +2,17 @@ package hashivault
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 // A refusal is an answer of Vault that is not a success. It has the status and
@@ -33,6 +33,7 @@ func (e *refusal) Error() string {
 const (
 	reasonSealed    = "Vault is sealed"
 	reasonDenied    = "permission denied"
+	reasonForeign   = "not an answer of Vault"
 	reasonUnwrapped = "the wrapping token is used up or has expired"
 )
 
@@ -68,22 +69,18 @@ func newRefusal(status int, messages []string) *refusal {
 
 // transient reports what passes by itself: throttling or a standby (429), a
 // standby behind (412) or in recovery or replication (472, 473), a sealed or
-// starting server and the proxies before it (5xx), a standby that would
-// redirect because nobody leads (307). See
+// starting server and the proxies before it (5xx). See
 // https://developer.hashicorp.com/vault/api-docs#http-status-codes.
 func (e *refusal) transient() bool {
 	switch e.status {
-	case http.StatusTemporaryRedirect, http.StatusRequestTimeout, http.StatusPreconditionFailed,
-		http.StatusTooManyRequests, 472, 473:
+	case http.StatusPreconditionFailed, 472, 473:
 		return true
 	}
-	return e.status >= 500 && e.status != http.StatusNotImplemented
+	return leaf.Passing(e.status)
 }
 
 func (e *refusal) hint() string {
 	switch {
-	case e.status >= 300 && e.status < 400:
-		return "the token follows no redirect: point the address at the active node or the load balancer, with https"
 	case e.reason == reasonSealed:
 		return "unseal it"
 	case e.status == http.StatusTooManyRequests:
@@ -92,6 +89,8 @@ func (e *refusal) hint() string {
 		return "a standby of replication: point the address at the active node"
 	case e.status == http.StatusPreconditionFailed:
 		return "the node lags behind: try again later"
+	case e.reason == reasonForeign:
+		return hintAddress()
 	case e.status >= 500:
 		return "look at Vault's log"
 	}
@@ -116,10 +115,7 @@ type plain struct {
 func (e *plain) Error() string { return e.text }
 func (e *plain) Unwrap() error { return e.err }
 
-var (
-	errGarbled    = errors.New("the answer is not JSON as Vault writes it")
-	errConnection = errors.New("the connection failed")
-)
+var errGarbled = errors.New("the answer (status 200) is not JSON as Vault writes it")
 
 // failed makes a SourceError of err, and of ctx if that is the reason.
 func failed(ctx context.Context, op string, err error, hint string) error {
@@ -132,7 +128,10 @@ func failed(ctx context.Context, op string, err error, hint string) error {
 	}
 	out := &credential.SourceError{Source: sourceName, Op: op, Err: err, Hint: hint}
 	var r *refusal
+	var u *unanswered
 	switch {
+	case errors.As(err, &u):
+		out.Transient, out.Hint = u.Transient, u.Hint
 	case errors.Is(err, credential.ErrNotFound) || errors.Is(err, credential.ErrUnavailable):
 	case errors.As(err, &r):
 		out.Transient = r.transient()
@@ -142,9 +141,20 @@ func failed(ctx context.Context, op string, err error, hint string) error {
 	case errors.Is(err, errFinal):
 	default:
 		// No answer: an outage, until somebody shows otherwise.
-		out.Transient = true
+		out.Transient, out.Hint = true, hintAddress()
 	}
 	return out
+}
+
+// hintAddress names the variable that the address is from. One that is set
+// does not count beside Options.Client, which few programs have.
+func hintAddress() string {
+	for _, name := range [...]string{api.EnvVaultAgentAddr, api.EnvVaultAddress} {
+		if os.Getenv(name) != "" {
+			return "check that Vault is at the address in " + name + ", and that its scheme, http or https, is the server's"
+		}
+	}
+	return "check that Vault is at the address of Options.Client"
 }
 
 // errFinal marks errors that a later try does not cure.
@@ -152,10 +162,8 @@ var errFinal = errors.New("final")
 
 func final(text string) error { return &plain{text, errFinal} }
 
-func tooLarge() error { return final("the answer is larger than a secret can be") }
-
 func expired() error {
-	return final("Vault does not accept it: it has expired, was revoked, or is for another server")
+	return final("Vault does not accept it (status 403): it has expired, was revoked, or is for another server")
 }
 
 func closed() error {
@@ -166,18 +174,20 @@ func zero() error {
 	return &credential.SourceError{Source: sourceName, Op: "retrieve", Err: final("the zero Source has no path"), Hint: "make one with New"}
 }
 
+// An unanswered request has no answer of Vault.
+type unanswered struct{ leaf.Fault }
+
+func (e *unanswered) Error() string { return e.Err.Error() }
+func (e *unanswered) Unwrap() error { return e.Err }
+
 // known reduces what vault/api and net/http return to what is safe to show:
 // their texts hold URLs, and pieces of what the peer sent.
 func known(err error) error {
 	var (
 		re   *api.ResponseError
-		cert *tls.CertificateVerificationError
-		op   *net.OpError
-		dns  *net.DNSError
-		auth x509.UnknownAuthorityError
-		rec  tls.RecordHeaderError
 		mine *plain
 		r    *refusal
+		u    *unanswered
 	)
 	switch {
 	case err == nil:
@@ -186,22 +196,29 @@ func known(err error) error {
 		return r
 	case errors.As(err, &mine):
 		return mine
+	case errors.As(err, &u):
+		return u
 	case errors.As(err, &re):
 		return newRefusal(re.StatusCode, re.Errors)
-	case errors.Is(err, context.DeadlineExceeded):
-		return &plain{"no answer in time", context.DeadlineExceeded}
-	case errors.Is(err, context.Canceled):
-		return &plain{"given up", context.Canceled}
-	case errors.As(err, &cert) || errors.As(err, &auth):
-		return errors.New("the TLS certificate of the server is not trusted; VAULT_CACERT names the CA")
-	case errors.As(err, &rec) || errors.Is(err, http.ErrSchemeMismatch):
-		return errors.New("the server does not speak TLS on this port")
-	case errors.As(err, &dns):
-		return fmt.Errorf("no address for the host %q", dns.Name)
-	case errors.As(err, &op):
-		return op
 	case errors.Is(err, errGarbled):
 		return errGarbled
 	}
-	return errConnection
+	return &unanswered{leaf.Hints{
+		DNS: hintAddress(), Network: hintAddress(), Authority: "VAULT_CACERT names the CA",
+		Redirect: "the token follows no redirect: point the address at the active node or the load balancer, with https",
+		Plain:    "use https, or set Options.PlainHTTP",
+	}.Explain(err, "Vault")}
+}
+
+// join is the work of g that is under way, or work.
+func join[T any](ctx context.Context, g *leaf.Group[T], now time.Time, work func(context.Context) (T, error)) (T, error) {
+	v, err := g.Do(ctx, now, workTimeout, work)
+	switch {
+	case errors.Is(err, leaf.ErrEnded):
+		// A login may be foreign code. What it panics with may be a secret.
+		err = failed(ctx, "log in", final("the login panicked"), "report it to the author of Options.Auth")
+	case err != nil && ctx.Err() != nil:
+		err = failed(ctx, "wait for Vault", err, "")
+	}
+	return v, err
 }

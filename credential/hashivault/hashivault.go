@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"strings"
 	"time"
@@ -24,6 +25,10 @@ type Options struct {
 	// does not retry and follows no redirect. Nil is a client from the
 	// VAULT_* environment, which is read at the first use: VAULT_ADDR or
 	// VAULT_AGENT_ADDR has to be set.
+	//
+	// Only from the environment may the address be a Unix socket. For
+	// one, vault/api changes how the transport of a Client dials, which also
+	// takes out what a dialguard has put in; a Source with such a Client fails.
 	Client *api.Client
 	// Namespace is the namespace of Vault Enterprise and HCP. Empty is the
 	// client's, which is VAULT_NAMESPACE.
@@ -43,11 +48,20 @@ type Options struct {
 	// StandbyField is the field of the same secret that holds another key for
 	// the same service; see [credential.Standby]. Empty: there is none.
 	StandbyField string
-	// Version pins a version of a KV v2 secret. A pinned version never
-	// rotates. 0 is the latest.
-	Version int
+	// Version pins a version of a KV v2 secret, by its number. A pinned version
+	// never rotates. Empty is the latest.
+	Version string
 	// Scheme is what kind of credential the secret is. Zero is an API key.
 	Scheme credential.Scheme
+
+	// ExpiryTag is a key in the custom metadata of a KV v2 secret that says when
+	// its current key ends: a time as in RFC 3339, or a day. That is then the
+	// Expires of the value, of which the Cache tells ahead of time; see
+	// credential.CacheOptions.ExpiryWarning. Vault gives it with the secret. A
+	// secret without it does not expire, and neither does one whose time is past:
+	// whether the key still works, the service knows. The key of StandbyField and
+	// those of a pinned Version do not expire either.
+	ExpiryTag string
 
 	// KVVersion is 1 or 2 where the engine is known to be KV of that version.
 	// 0 asks Vault, at sys/internal/ui/mounts, which needs no right but one on
@@ -60,6 +74,11 @@ type Options struct {
 	// RevokeOnClose makes [Source.Close] revoke what the Source has from
 	// Vault: the token that it logged in for, and the lease of a dynamic secret.
 	RevokeOnClose bool
+	// Transport carries the requests, in the place of the one of Client or of the
+	// VAULT_* environment, with whose TLS settings it has nothing to do. Redirects
+	// are refused with any transport. The address must not be a Unix socket: use
+	// http://localhost, with a Transport that dials the socket.
+	Transport http.RoundTripper
 	// PlainHTTP allows http to addresses other than loopback, where others on
 	// the network can read the token and the secret.
 	PlainHTTP bool
@@ -73,7 +92,7 @@ type Options struct {
 // lease of a dynamic secret. It starts no goroutine that outlives a request
 // and, unless Options.RevokeOnClose is set, need not be closed.
 type Source struct {
-	// A func, so that no printer by reflection finds the token.
+	// A func, so that printing the struct does not show the token.
 	core func() *core
 }
 
@@ -118,12 +137,14 @@ func (o *Options) check(path string) error {
 		return errors.New("StandbyField is Field; name the field of the other key")
 	case o.StandbyField != "" && o.Field == "":
 		return errors.New("StandbyField without Field: name both, as the secret has more than one field")
-	case o.Version < 0:
-		return fmt.Errorf("negative Version %d; 0 is the latest", o.Version)
+	case strings.Trim(o.Version, "0123456789") != "" || len(o.Version) > 9 || strings.HasPrefix(o.Version, "0"):
+		return errors.New("the Version is not a number from 1 on; empty is the latest")
 	case o.KVVersion < 0 || o.KVVersion > 2:
 		return fmt.Errorf("KVVersion %d; it is 1, 2, or 0 to ask Vault", o.KVVersion)
-	case o.KVVersion == 1 && o.Version > 0:
+	case o.KVVersion == 1 && o.Version != "":
 		return errors.New("a Version with KVVersion 1, which keeps no versions")
+	case o.KVVersion == 1 && o.ExpiryTag != "":
+		return errors.New("an ExpiryTag with KVVersion 1, which keeps no metadata")
 	case o.Mount != "" && o.KVVersion == 0:
 		return errors.New("a Mount without KVVersion: Vault is asked for both; set both or neither")
 	case o.Mount != "" && !strings.HasPrefix(path, o.Mount+"/"):

@@ -2,6 +2,7 @@ package hashivault
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -29,7 +30,7 @@ func (c *core) leased(ctx context.Context, r *credential.Rejection) (*doc, error
 			return d, nil
 		}
 		var err error
-		if d, err = c.leasing.do(ctx, c.session.now(), func(ctx context.Context) (*doc, error) {
+		if d, err = join(ctx, &c.leasing, c.session.now(), func(ctx context.Context) (*doc, error) {
 			return c.attempt(ctx, func(conn *conn, tok *token) (*doc, error) { return c.advance(ctx, conn, tok, r != nil) })
 		}); err != nil {
 			return nil, err
@@ -61,8 +62,8 @@ func (c *core) has(d *doc, secret credential.Secret) bool {
 	return false
 }
 
-// held returns the credential of the lease if neither it nor its token need
-// anything.
+// held returns the credential of the lease, or nil if the lease or its token has
+// to be renewed first.
 func (c *core) held() *doc {
 	tok := c.session.idle()
 	now := c.session.now()
@@ -137,6 +138,10 @@ func (c *core) advance(ctx context.Context, conn *conn, tok *token, fresh bool) 
 	}
 	n := &lease{id: reply.LeaseID, doc: d, tok: tok, term: newTerm(from, reply.LeaseDuration, reply.Renewable)}
 	c.hold(l, n)
+	if c.isClosed() && c.opts.RevokeOnClose && !tok.own { // Close could not know it
+		_, err := conn.do(context.WithoutCancel(ctx), n.revocation())
+		return nil, errors.Join(closed(), err)
+	}
 	return n.view(tok), nil
 }
 
@@ -148,6 +153,17 @@ func (c *core) hold(old, n *lease) {
 	if c.lease == old && !c.closed {
 		c.lease = n
 	}
+}
+
+func (c *core) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// revocation is the call that ends l.
+func (l *lease) revocation() call {
+	return call{path: "sys/leases/revoke", token: l.tok.text.Reveal(), body: map[string]any{"lease_id": l.id}}
 }
 
 // renewed returns the lease after a renewal; nil if there was none, or the
@@ -185,7 +201,7 @@ func (c *core) close(ctx context.Context) error {
 	case tok != nil && tok.own:
 		err = revoke(ctx, conn, tok)
 	case l != nil:
-		_, err = conn.do(ctx, call{path: "sys/leases/revoke", token: l.tok.text.Reveal(), body: map[string]any{"lease_id": l.id}})
+		_, err = conn.do(ctx, l.revocation())
 	}
 	if err != nil {
 		return failed(ctx, "revoke", err, `give the token "update" on sys/leases/revoke, or leave it to end by itself`)

@@ -238,3 +238,31 @@ func TestCloseRevokesTheLeaseOfATokenFromElsewhere(t *testing.T) {
 	silent(t, err)
 	s.wantCounts(map[string]int{"sys/leases/revoke": 1, "auth/token/revoke-self": 0})
 }
+
+func TestALeaseThatComesAfterCloseIsRevoked(t *testing.T) {
+	s := newStub(t)
+	s.do(func() { s.kv = 0 })
+	src := s.source(&hashivault.Options{RevokeOnClose: true})
+	asked, closed := make(chan struct{}), make(chan struct{})
+	s.on(creds, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-closed
+		_, _ = w.Write([]byte(`{"lease_id":"L1","lease_duration":60,"renewable":true,"data":{"key":"CANARY"}}`))
+	})
+	ended := make(chan error)
+	go func() {
+		_, err := src.Retrieve(t.Context())
+		ended <- err
+	}()
+	<-asked
+	if err := src.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	close(closed)
+	if err := <-ended; err == nil {
+		t.Error("a read after Close gave a value")
+	} else {
+		silent(t, err)
+	}
+	s.wantCounts(map[string]int{"sys/leases/revoke": 1})
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 // handoff is how long the standby takes its field from the document that the
@@ -34,6 +35,7 @@ type doc struct {
 	version string
 	expires time.Time
 	refresh time.Time
+	tag     string // what Options.ExpiryTag is set to in the metadata
 }
 
 // A core is the Source behind its closure.
@@ -42,7 +44,7 @@ type core struct {
 	opts    *Options
 	session *session
 	standby *standby
-	leasing group[*doc]
+	leasing leaf.Group[*doc]
 
 	mu      sync.Mutex // guards what follows; never held during I/O
 	engine  *engine
@@ -72,7 +74,28 @@ func (c *core) retrieve(ctx context.Context, r *credential.Rejection) (credentia
 	if err != nil {
 		return credential.Value{}, err
 	}
-	return c.value(d, c.opts.Field, c.name())
+	v, err := c.value(d, c.opts.Field, c.name())
+	if err == nil && d.tag != "" && c.opts.Version == "" {
+		v.Expires, err = c.ends(d)
+	}
+	if err != nil {
+		return credential.Value{}, err
+	}
+	return v, nil
+}
+
+// ends is when the key ends, by the metadata; zero if that is past.
+func (c *core) ends(d *doc) (time.Time, error) {
+	at, err := leaf.ParseExpiry(d.tag)
+	switch {
+	case err != nil:
+		return time.Time{}, &credential.SourceError{Source: sourceName, Op: c.op(),
+			Err:  fmt.Errorf("the custom metadata %q does not say when the key ends: %w", c.opts.ExpiryTag, err),
+			Hint: fmt.Sprintf("vault kv metadata patch -custom-metadata=%s=2027-01-31 %s", c.opts.ExpiryTag, c.path)}
+	case !at.After(c.session.now()):
+		return time.Time{}, nil
+	}
+	return at, nil
 }
 
 func (c *core) retrieveStandby(ctx context.Context) (credential.Value, error) {
@@ -95,11 +118,11 @@ func (c *core) retrieveStandby(ctx context.Context) (credential.Value, error) {
 func (c *core) value(d *doc, field, source string) (credential.Value, error) {
 	text, err := pick(d.fields, field)
 	if err != nil {
-		return credential.Value{}, &credential.SourceError{Source: sourceName, Op: c.op(), Err: err, Hint: "set Options.Field to the name of the field with the key"}
+		return credential.Value{}, &credential.SourceError{Source: sourceName, Op: c.op(), Err: err, Hint: "name the field that holds the key"}
 	}
 	return credential.Value{
 		Secret: credential.NewSecret(text), Scheme: c.opts.Scheme, Source: source,
-		Version: d.version, Expires: d.expires, RefreshAfter: d.refresh,
+		Version: d.version, Expires: d.expires, RefreshAfter: d.refresh, Fixed: c.opts.Version != "",
 	}, nil
 }
 
@@ -204,8 +227,8 @@ func (c *core) forget(e *engine) {
 
 func (c *core) readCall(e *engine, tok *token, fresh bool) call {
 	out := call{path: e.path, token: tok.text.Reveal(), index: tok.index, fresh: fresh}
-	if e.v2 && c.opts.Version > 0 {
-		out.params = url.Values{"version": {strconv.Itoa(c.opts.Version)}}
+	if e.v2 && c.opts.Version != "" {
+		out.params = url.Values{"version": {c.opts.Version}}
 	}
 	return out
 }
@@ -223,8 +246,11 @@ func (c *core) locate(ctx context.Context, conn *conn, tok *token) (*engine, err
 	if err != nil {
 		return nil, err
 	}
-	if c.opts.Version > 0 && !e.v2 {
+	if c.opts.Version != "" && !e.v2 {
 		return nil, final("Options.Version is set, but the engine is not KV version 2")
+	}
+	if c.opts.ExpiryTag != "" && !e.v2 {
+		return nil, final("Options.ExpiryTag is set, but the engine is not KV version 2, which has metadata")
 	}
 	c.mu.Lock()
 	c.engine = e
@@ -288,6 +314,7 @@ type kvData struct {
 		Version      json.Number `json:"version"`
 		DeletionTime string      `json:"deletion_time"`
 		Destroyed    bool        `json:"destroyed"`
+		Custom       any         `json:"custom_metadata"`
 	} `json:"metadata"`
 }
 
@@ -328,6 +355,9 @@ func (c *core) parse(r *reply, e *engine) (*doc, error) {
 		d.fields = kv.Data
 		if n, err := kv.Metadata.Version.Int64(); err == nil {
 			d.version = strconv.FormatInt(n, 10)
+		}
+		if custom, ok := kv.Metadata.Custom.(map[string]any); ok && c.opts.ExpiryTag != "" {
+			d.tag, _ = custom[c.opts.ExpiryTag].(string)
 		}
 	}
 	if object := bytes.TrimSpace(d.fields); len(object) == 0 || object[0] != '{' {

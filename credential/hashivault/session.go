@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
 const (
@@ -24,11 +26,9 @@ const (
 	// retryPause is how long a token or lease that could not be renewed is
 	// used before the next try.
 	retryPause = time.Second
-	// maxTokenFile bounds the token file of developers.
-	maxTokenFile = 64 << 10
 )
 
-// A term is how long something of Vault's is good for, by the wall clock.
+// A term is how long a token or a lease is valid, by the wall clock.
 type term struct {
 	from      time.Time
 	life      time.Duration // 0: it does not end
@@ -87,7 +87,7 @@ func (t *token) is(o *token) bool { return o != nil && t.serial == o.serial }
 // A session holds the token of a Source and gets the next one.
 type session struct {
 	opts *Options
-	work group[struct{}]
+	work leaf.Group[struct{}]
 
 	mu     sync.Mutex // guards what follows; never held during I/O
 	conn   *conn
@@ -105,10 +105,10 @@ var errForbidden = errors.New("forbidden")
 
 const hintExpired = "set a new VAULT_TOKEN, run vault login, or set Options.Auth, which logs in again by itself"
 
-// acquire returns a way to Vault and a token that is good by all we know. bad
-// is a token that Vault has just refused, or nil: if it is still the current
-// one, Vault is asked whether it knows it, and only if not is there a login.
-// It returns errForbidden if it does.
+// acquire returns a connection and a token that is valid as far as we know. bad
+// is a token that Vault has just refused, or nil. If bad is still the current
+// token, acquire looks it up in Vault: it returns errForbidden if Vault knows the
+// token, and logs in again if it does not.
 func (s *session) acquire(ctx context.Context, bad *token) (*conn, *token, error) {
 	for range 5 {
 		if ctx.Err() != nil {
@@ -125,7 +125,7 @@ func (s *session) acquire(ctx context.Context, bad *token) (*conn, *token, error
 		case tok != nil && tok.is(bad) && tok.text.IsZero():
 			return nil, nil, errForbidden
 		}
-		if _, err := s.work.do(ctx, now, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.advance(ctx, bad) }); err != nil {
+		if _, err := join(ctx, &s.work, now, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.advance(ctx, bad) }); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -305,7 +305,7 @@ func (s *session) foundToken(ctx context.Context, conn *conn, old *token, dead b
 		return nil, &credential.SourceError{
 			Source: sourceName,
 			Err:    &plain{credential.ErrUnavailable.Error() + ": no token, no Auth, and no Vault Agent on loopback", credential.ErrUnavailable},
-			Hint:   "set Options.Auth or VAULT_TOKEN, or run: vault login",
+			Hint:   "log in: run vault login, or set VAULT_TOKEN or Options.Auth",
 		}
 	}
 	tok := &token{text: credential.NewSecret(text)}
@@ -346,14 +346,14 @@ func (s *session) findToken() (string, error) {
 	if err != nil {
 		return "", nil //nolint:nilerr // no home, no file in it
 	}
-	text, err := readSmall(filepath.Join(home, ".vault-token"), maxTokenFile)
+	file, err := smallfile.Read(filepath.Join(home, ".vault-token"), smallfile.Max)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", &credential.SourceError{Source: sourceName, Op: "read ~/.vault-token", Err: &plain{err.Error(), errFinal}, Hint: "let the process read it, or set VAULT_TOKEN"}
 	}
-	return text, nil
+	return strings.TrimSpace(string(file.Text)), nil
 }
 
 // close ends the session and returns what was in use.

@@ -317,7 +317,7 @@ func TestWhatIsNotConfiguredIsUnavailable(t *testing.T) {
 
 func TestABadEnvironmentIsAnErrorThatShowsNoValue(t *testing.T) {
 	for name, value := range map[string]string{
-		"VAULT_ADDR": "https://CANARY:%zz", "VAULT_CACERT": "/CANARY/none.pem", "VAULT_HEADERS": "{CANARY", "VAULT_MAX_RETRIES": "CANARY",
+		"VAULT_ADDR": "https://CANARY:%zz", "VAULT_CACERT": "/none/CANARY.pem", "VAULT_CAPATH": "/CANARY/none", "VAULT_HEADERS": "{CANARY", "VAULT_MAX_RETRIES": "CANARY",
 		"VAULT_SKIP_VERIFY": "CANARY", "VAULT_CLIENT_TIMEOUT": "CANARY", "VAULT_CLIENT_CERT": "/CANARY/cert.pem",
 	} {
 		cleanEnv(t)
@@ -328,16 +328,21 @@ func TestABadEnvironmentIsAnErrorThatShowsNoValue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := refuses(t, src, false, "VAULT_* variables"); errors.Is(err, credential.ErrUnavailable) {
+		says := "VAULT_* variables"
+		if name == "VAULT_CACERT" || name == "VAULT_CLIENT_CERT" {
+			says = "read " + name + ": the file cannot be read"
+		}
+		if err := refuses(t, src, false, says); errors.Is(err, credential.ErrUnavailable) {
 			t.Errorf("%s: a broken configuration is taken for none", name)
 		}
 		t.Setenv(name, "")
 	}
 }
 
+// Names that resolve here and elsewhere are in the tests of package leaf.
 func TestPlainHTTPIsForLoopback(t *testing.T) {
 	for address, refused := range map[string]bool{
-		"http://vault.example.invalid:8200": true, "http://10.255.255.1:8200": true, "http://localhost.example.invalid": true,
+		"http://192.0.2.1:8200": true, "http://10.255.255.1:8200": true, "http://[2001:db8::1]:8200": true,
 		"http://127.0.0.1:1": false, "http://localhost:1": false, "http://[::1]:1": false, "unix:///nowhere/agent.sock": false,
 	} {
 		cleanEnv(t)
@@ -351,6 +356,22 @@ func TestPlainHTTPIsForLoopback(t *testing.T) {
 			refuses(t, src, false, "plain http", "PlainHTTP")
 		} else {
 			refuses(t, src, true)
+		}
+	}
+}
+
+// As it is copied from the documentation of the API, or from a browser.
+func TestAnAddressMayHaveTheVersionOrAPageBehindIt(t *testing.T) {
+	for _, behind := range []string{"/", "/v1", "/v1/", "/ui", "/ui/", "/ui/vault/secrets/secret/kv/openai", "/ui/vault/auth?with=token"} {
+		s := newStub(t)
+		t.Setenv("VAULT_ADDR", s.URL+behind)
+		t.Setenv("VAULT_TOKEN", firstToken)
+		src, err := hashivault.New("secret/openai", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := src.Retrieve(t.Context()); err != nil {
+			t.Errorf("%s: %v", behind, err)
 		}
 	}
 }

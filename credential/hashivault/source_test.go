@@ -28,13 +28,17 @@ func TestNewRefusesNonsense(t *testing.T) {
 		"bad standby":        {Field: "a", StandbyField: "/~"},
 		"same field":         {Field: "a", StandbyField: "a"},
 		"standby alone":      {StandbyField: "b"},
-		"negative version":   {Version: -1},
+		"negative version":   {Version: "-1"},
+		"version zero":       {Version: "0"},
+		"a named version":    {Version: "CANARY"},
+		"a huge version":     {Version: "9999999999"},
 		"KV v3":              {KVVersion: 3},
-		"KV v1 with version": {KVVersion: 1, Version: 2},
+		"KV v1 with version": {KVVersion: 1, Version: "2"},
 		"mount alone":        {Mount: "secret"},
 		"another mount":      {Mount: "kv", KVVersion: 2},
 		"unknown scheme":     {Scheme: 7},
 		"nil auth":           {Auth: (*hashivault.AppRole)(nil)},
+		"nil foreign auth":   {Auth: (*foreign)(nil)},
 		"no role id":         {Auth: &hashivault.AppRole{}},
 		"two secret ids":     {Auth: &hashivault.AppRole{RoleID: "r", SecretID: credential.NewSecret("CANARY"), SecretIDFile: "f"}},
 		"wrapped nothing":    {Auth: &hashivault.AppRole{RoleID: "r", Wrapped: true}},
@@ -49,6 +53,13 @@ func TestNewRefusesNonsense(t *testing.T) {
 	if _, err := hashivault.New("secret", &hashivault.Options{KVVersion: 2}); err == nil {
 		t.Error("New took a mount for a secret")
 	}
+}
+
+// A foreign login is one that hashivault knows nothing of.
+type foreign struct{ mount string }
+
+func (f *foreign) Login(context.Context, *api.Client) (*api.Secret, error) {
+	return nil, errors.New(f.mount)
 }
 
 func TestTheZeroSourceFailsAndDoesNotPanic(t *testing.T) {
@@ -83,7 +94,7 @@ func TestFieldsAreFoundAndNeverShown(t *testing.T) {
 		src := s.source(&hashivault.Options{Field: c.field})
 		if c.says == "" {
 			wants(t, src, firstKey)
-		} else if err := refuses(t, src, false, c.says, "Options.Field"); strings.Contains(err.Error(), "7777") {
+		} else if err := refuses(t, src, false, c.says, "name the field"); strings.Contains(err.Error(), "7777") {
 			t.Error("the content is shown")
 		}
 	}

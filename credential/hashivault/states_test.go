@@ -82,7 +82,7 @@ func TestAnAnswerIsReadUpToALimit(t *testing.T) {
 				}
 			}
 		})
-		refuses(t, src, false, "larger than a secret can be")
+		refuses(t, src, true, "the answer has more than 2162688 bytes")
 	}
 }
 
@@ -151,9 +151,9 @@ func TestATokenNeverFollowsARedirect(t *testing.T) {
 		}
 		given, own := s.source(nil), s.source(&hashivault.Options{Auth: &hashivault.AppRole{RoleID: "r", SecretID: credential.NewSecret("CANARY-sid")}})
 		s.on("secret/", away)
-		refuses(t, given, status == 307, "follows no redirect")
+		refuses(t, given, true, "follows no redirect")
 		s.on("auth/", away)
-		refuses(t, own, status == 307, "follows no redirect")
+		refuses(t, own, true, "follows no redirect")
 		other.Close()
 		if elsewhere > 0 {
 			t.Errorf("%d: %d requests went to the other server", status, elsewhere)
@@ -239,7 +239,7 @@ func TestTheMountThatVaultNamesDecidesWhereDataGoes(t *testing.T) {
 
 func TestAPinnedVersionIsReadAndNeedsKVv2(t *testing.T) {
 	s := newStub(t)
-	src := s.source(&hashivault.Options{Version: 4})
+	src := s.source(&hashivault.Options{Version: "4"})
 	asked := ""
 	s.do(func() {
 		s.script = func(_ http.ResponseWriter, r *http.Request) bool {
@@ -251,5 +251,5 @@ func TestAPinnedVersionIsReadAndNeedsKVv2(t *testing.T) {
 		t.Errorf("version %q was asked for, the answer has %q", asked, v.Version)
 	}
 	s.do(func() { s.kv = 1 })
-	refuses(t, s.source(&hashivault.Options{Version: 4}), false, "not KV version 2")
+	refuses(t, s.source(&hashivault.Options{Version: "4"}), false, "not KV version 2")
 }

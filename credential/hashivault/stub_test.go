@@ -26,7 +26,7 @@ const (
 )
 
 // A stub answers like Vault, as far as the source asks, and does what a test
-// scripts. The real server is in internal/vaulttest.
+// scripts. The real server is in internal/testing/vaulttest.
 type stub struct {
 	*httptest.Server
 	t *testing.T
@@ -34,6 +34,7 @@ type stub struct {
 	mu     sync.Mutex
 	tokens map[string]bool
 	fields map[string]any
+	custom any // metadata of a KV v2 secret
 	kv     int // the version of the engine; 0 is one with leases
 	logins int
 	ttl    int // of a login, in seconds
@@ -139,7 +140,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		reply(w, 200, s.lease)
 	case s.kv == 2 && path == "secret/data/openai":
-		reply(w, 200, map[string]any{"data": map[string]any{"data": s.fields, "metadata": map[string]any{"version": 7}}})
+		reply(w, 200, map[string]any{"data": map[string]any{"data": s.fields, "metadata": map[string]any{"version": 7, "custom_metadata": s.custom}}})
 	case s.kv != 2 && path == "secret/openai":
 		out := map[string]any{"data": s.fields}
 		for k, v := range s.lease {

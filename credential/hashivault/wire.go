@@ -16,18 +16,23 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
 const (
 	// maxAnswer bounds an answer of Vault, after decompression: a secret of
 	// document.MaxDocument, escaped, and what is around it.
 	maxAnswer = 2*document.MaxDocument + 64<<10
+	// maxBundle bounds a file with certificates.
+	maxBundle = 1 << 20
 	// lagRetries is how often a node that lags behind (412) is asked again,
-	// after lagWait, twice that, and so on. Vault's own advice is to retry:
+	// after lagWait, twice that, and so on. The documentation of Vault advises to retry:
 	// https://developer.hashicorp.com/vault/docs/enterprise/consistency.
 	lagRetries = 4
 	lagWait    = 50 * time.Millisecond
-	// defaultTimeout bounds a request if neither ctx nor VAULT_CLIENT_TIMEOUT does.
+	// defaultTimeout bounds a request if ctx has no deadline and
+	// VAULT_CLIENT_TIMEOUT is not set.
 	defaultTimeout = 60 * time.Second
 
 	// headerCache has the Vault Lambda extension read its copy again:
@@ -50,12 +55,19 @@ func dial(o *Options) (*conn, error) {
 		return nil, &credential.SourceError{
 			Source: sourceName,
 			Err:    &plain{credential.ErrUnavailable.Error() + ": neither VAULT_ADDR nor VAULT_AGENT_ADDR is set", credential.ErrUnavailable},
-			Hint:   "set one of them, or Options.Client",
+			Hint:   "set VAULT_ADDR to the address of Vault",
 		}
 	}
-	cfg := api.DefaultConfig()
+	if err := checkFiles(); err != nil {
+		return nil, err
+	}
+	cfg := api.DefaultConfig() // it reads them, as does a copy
 	if o.Client != nil {
 		cfg = o.Client.CloneConfig()
+	}
+	unix := isSocket(cfg)
+	if unix && (o.Client != nil || o.Transport != nil) {
+		return nil, taken()
 	}
 	timeout := cfg.Timeout
 	if timeout <= 0 {
@@ -72,8 +84,19 @@ func dial(o *Options) (*conn, error) {
 	if err != nil || cfg.Error != nil {
 		return nil, badEnvironment()
 	}
-	cfg.HttpClient.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	cfg.HttpClient.Transport = &capped{cfg.HttpClient.Transport}
+	if plain := address(client.Address()); plain != client.Address() {
+		if err := client.SetAddress(plain); err != nil {
+			return nil, badEnvironment()
+		}
+	}
+	local := isLoopback(client.Address())
+	via := leaf.HTTP{Transport: o.Transport, MaxAnswer: maxAnswer, Plain: leaf.PlainHTTP(o.PlainHTTP || unix)}
+	if own, ok := cfg.HttpClient.Transport.(*http.Transport); ok && o.Client == nil {
+		via.Base = own
+	} else if o.Transport == nil {
+		via.Transport = cfg.HttpClient.Transport // the user's
+	}
+	cfg.HttpClient = via.Client()
 	if o.Client != nil {
 		client.SetHeaders(o.Client.Headers())
 	}
@@ -83,18 +106,48 @@ func dial(o *Options) (*conn, error) {
 	client.ClearToken()
 	// VAULT_WRAP_TTL would have every answer wrapped.
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
-	unix, local := strings.HasPrefix(cfg.Address, "unix://"), isLoopback(client.Address())
-	if strings.HasPrefix(client.Address(), "http://") && !unix && !local && !o.PlainHTTP {
-		return nil, &credential.SourceError{
-			Source: sourceName, Op: "connect", Err: final("the address is plain http to another machine, which shows the token to the network"),
-			Hint: "use https, or set Options.PlainHTTP",
-		}
-	}
 	return &conn{
 		client:  func() *api.Client { return client },
 		timeout: timeout,
 		agent:   unix || local || cfg.AgentAddress != "",
 	}, nil
+}
+
+// isSocket reports whether the address is a Unix socket. An agent's goes before
+// the server's, as in vault/api.
+func isSocket(cfg *api.Config) bool {
+	address := cfg.Address
+	if cfg.AgentAddress != "" {
+		address = cfg.AgentAddress
+	}
+	return strings.HasPrefix(address, "unix://")
+}
+
+// taken refuses a Unix socket beside a transport that somebody chose. For such
+// an address vault/api puts a dialer of its own into the transport of its
+// client: one that stood there, such as the one of a dialguard, is gone, and
+// nothing shows that it was there. Options.Transport would look for Vault at
+// http://localhost instead.
+func taken() error {
+	return &credential.SourceError{
+		Source: sourceName, Op: "read the address",
+		Err:  final("it is a Unix socket, which would be dialed around the Client or the Transport in the Options"),
+		Hint: "leave both out, and set VAULT_ADDR or VAULT_AGENT_ADDR to the socket; or use http://localhost as the address, with a Transport that dials the socket",
+	}
+}
+
+// checkFiles looks at the files that vault/api reads without a look at what they
+// are.
+func checkFiles() error {
+	for _, variable := range [...]string{api.EnvVaultCACert, api.EnvVaultClientCert, api.EnvVaultClientKey} {
+		if path := os.Getenv(variable); path != "" {
+			if _, err := smallfile.Read(path, maxBundle); err != nil {
+				return &credential.SourceError{Source: sourceName, Op: "read " + variable, Err: final("the file cannot be read: " + err.Error()),
+					Hint: "correct " + variable + ", or let the process read the file"}
+			}
+		}
+	}
+	return nil
 }
 
 // badEnvironment does not quote vault/api, whose errors hold values.
@@ -103,6 +156,22 @@ func badEnvironment() error {
 		Source: sourceName, Op: "read the VAULT_* variables", Err: final("one of them is malformed, or names a file that cannot be read"),
 		Hint: "look at VAULT_ADDR, VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_HEADERS, and those that are numbers or booleans",
 	}
+}
+
+// address takes off what stands behind the address of Vault where people copy
+// it from: the version of the API, or a page of the user interface.
+func address(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	path := strings.TrimRight(u.Path, "/")
+	if before, _, ok := strings.Cut(path+"/", "/ui/"); ok {
+		path = before
+	}
+	u.Path, u.RawPath = strings.TrimSuffix(path, "/v1"), ""
+	u.RawQuery, u.Fragment = "", ""
+	return u.String()
 }
 
 func isLoopback(address string) bool {
@@ -117,37 +186,6 @@ func isLoopback(address string) bool {
 	return host == "localhost"
 }
 
-// capped bounds the bodies that vault/api reads to their end, and makes an
-// error of a redirect, which vault/api takes for a success.
-type capped struct{ base http.RoundTripper }
-
-func (t *capped) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(req)
-	switch {
-	case err != nil:
-		return resp, err
-	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		_ = resp.Body.Close() // there is nothing in it for us
-		return nil, &refusal{resp.StatusCode, "a redirect"}
-	}
-	resp.Body = &cappedBody{resp.Body, maxAnswer}
-	return resp, nil
-}
-
-type cappedBody struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *cappedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, tooLarge()
-	}
-	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
 // A call is one request to Vault.
 type call struct {
 	path   string
@@ -158,7 +196,7 @@ type call struct {
 	fresh  bool   // past a cache on the way
 }
 
-// A reply is what we read of Vault's answers.
+// A reply is the part of an answer that we read.
 type reply struct {
 	LeaseID       string          `json:"lease_id"`
 	LeaseDuration int64           `json:"lease_duration"`
@@ -243,7 +281,7 @@ func parse(resp *api.Response, err error) (*reply, error) {
 		return &reply{}, nil
 	case code < 200 || code > 299:
 		if r == nil {
-			return nil, newRefusal(code, nil)
+			return nil, &refusal{code, reasonForeign}
 		}
 		return r, newRefusal(code, r.Errors)
 	case r == nil:

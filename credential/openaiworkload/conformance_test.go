@@ -23,6 +23,12 @@ func TestSourceKeepsTheRules(t *testing.T) {
 				},
 			}
 		},
+		HTTP: func(t *testing.T, transport http.RoundTripper) credential.Source {
+			return newSource(t, options(transport))
+		},
+		File: func(t *testing.T, path string) credential.Source {
+			return newSource(t, openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: "kubernetes", TokenFile: path, Transport: untouched(t)})
+		},
 		Unavailable: func(t *testing.T) credential.Source {
 			return newSource(t, openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: "aws"})
 		},

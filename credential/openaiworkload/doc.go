@@ -27,8 +27,8 @@
 //	             names, or TokenFile (Amazon EKS)
 //	azure        IDENTITY_ENDPOINT: App Service, Functions,    IDENTITY_ENDPOINT and
 //	             Container Apps                                IDENTITY_HEADER
-//	azure-imds   the metadata service of a virtual machine     (it is asked)
-//	gcp          the metadata server: Compute Engine, Cloud    (it is asked)
+//	azure-imds   the metadata service of a virtual machine     the machine
+//	gcp          the metadata server: Compute Engine, Cloud    the machine
 //	             Run, GKE
 //	(empty)      Options.Token, a func of your own
 //
@@ -37,8 +37,8 @@
 // good for the role as well; project another, and name it in TokenFile, unless
 // that is what you want. The metadata services answer at a link-local
 // address without encryption; they are asked only when From names them, not at
-// all where the variables of another platform are set, and their answers are
-// checked. An AWS role without EKS gets a token from sts:GetWebIdentityToken;
+// all where the variables or the firmware are those of another platform, and
+// their answers are checked. An AWS role without EKS gets a token from sts:GetWebIdentityToken;
 // call it in Token.
 //
 // # The exchange

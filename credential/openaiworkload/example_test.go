@@ -12,7 +12,7 @@ import (
 )
 
 // A workload on Google Cloud: its token comes from the metadata server. Both
-// servers are stood in for here; leave the transports out.
+// servers are stood in for here; leave the Transport out.
 func Example() {
 	google := canned{header: "Metadata-Flavor", value: "Google", body: "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDQU5BUlkifQ.CANARY-signature"}
 	openai := canned{body: `{"access_token":"CANARY-token","token_type":"Bearer","expires_in":900}`}
@@ -21,8 +21,7 @@ func Example() {
 		IdentityProviderID: "idp_123",
 		ServiceAccountID:   "sa_123",
 		From:               "gcp",
-		Transport:          openai,
-		MetadataTransport:  google,
+		Transport:          byHost{"auth.openai.com": openai, "169.254.169.254": google},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -54,4 +53,11 @@ func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(c.body))}
 	resp.Header.Set(c.header, c.value)
 	return resp, nil
+}
+
+// byHost sends requests to stand-ins.
+type byHost map[string]http.RoundTripper
+
+func (b byHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	return b[r.URL.Host].RoundTrip(r)
 }

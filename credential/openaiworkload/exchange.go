@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 const (
@@ -30,7 +31,7 @@ type grant struct {
 
 // newExchange returns the exchange of RFC 8693, with OpenAI's two parameters.
 func newExchange(o *Options) func(context.Context, credential.Secret) (grant, error) {
-	client := newClient(o.Transport, newTransport)
+	client := webClient(o)
 	subjectType := typeJWT
 	if o.IDToken || o.From == "gcp" {
 		subjectType = typeID
@@ -57,9 +58,9 @@ func newExchange(o *Options) func(context.Context, credential.Secret) (grant, er
 		}
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Accept", "application/json")
-		a, err := do(client, req)
+		a, err := do(client, req, exchangeOp)
 		if err != nil {
-			return grant{}, carriageFault(exchangeOp, err)
+			return grant{}, err
 		}
 		if a.status != http.StatusOK {
 			return grant{}, refusal(a)
@@ -79,8 +80,8 @@ func requestBody(params map[string]string, subject credential.Secret) ([]byte, e
 // parseGrant reads a successful answer (RFC 8693, section 2.2.1).
 func parseGrant(body []byte) (grant, error) {
 	malformed := func(what string) (grant, error) {
-		return grant{}, &fault{op: exchangeOp, err: errors.New("the answer is malformed: " + what),
-			hint: "a proxy or captive portal may have answered in the issuer's place"}
+		return grant{}, &fault{op: exchangeOp, err: errors.New("the answer (HTTP status 200) is malformed: " + what),
+			hint: "a proxy or captive portal may have answered in the issuer's place", transient: true}
 	}
 	var doc map[string]json.RawMessage
 	if json.Unmarshal(body, &doc) != nil || doc == nil {
@@ -114,7 +115,7 @@ func parseGrant(body []byte) (grant, error) {
 
 // refusal explains an answer that has no token, in words of our own.
 func refusal(a answer) error {
-	f := &fault{op: exchangeOp, err: fmt.Errorf("HTTP status %d", a.status), transient: passing(a.status)}
+	f := &fault{op: exchangeOp, err: fmt.Errorf("HTTP status %d", a.status), transient: leaf.Passing(a.status)}
 	code := oauthCode(a.body)
 	if code != "" {
 		f.err = fmt.Errorf("HTTP status %d, %s", a.status, code)
@@ -129,7 +130,11 @@ func refusal(a answer) error {
 	case "invalid_client", "invalid_request":
 		f.hint = "check IdentityProviderID, ServiceAccountID and ClientID"
 	}
-	if f.hint == "" && !f.transient {
+	switch {
+	case f.hint != "":
+	case f.transient:
+		f.hint = "it is tried again; see OpenAI's status page"
+	default:
 		f.hint = "check the Workload Identity Provider, the service account and its mapping in OpenAI's settings"
 	}
 	return f
@@ -152,9 +157,4 @@ func oauthCode(body []byte) string {
 		return doc.Error
 	}
 	return ""
-}
-
-// passing reports whether a status is likely to be another a little later.
-func passing(status int) bool {
-	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= 500
 }

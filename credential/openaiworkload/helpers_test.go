@@ -20,9 +20,11 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/openaiworkload"
+	"github.com/latchkey-go/latchkey/internal/platform"
 )
 
-var background = context.Background()
+// background is the context of a machine that tells nothing.
+var background = platform.On(context.Background(), platform.Machine{OS: "linux", DMI: "testdata/none"})
 
 // jwt is the n-th subject token of a test. No test prints one.
 func jwt(n int) string {
@@ -184,6 +186,16 @@ func wantFault(t testing.TB, err error, transient bool, parts ...string) {
 			t.Errorf("error %q does not tell %q", err, part)
 		}
 	}
+}
+
+// both sends what is for OpenAI one way, and all else another.
+func both(openai, platform http.RoundTripper) http.RoundTripper {
+	return memory(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Hostname() == "auth.openai.com" {
+			return openai.RoundTrip(r)
+		}
+		return platform.RoundTrip(r)
+	})
 }
 
 // pass lets fake time go by.

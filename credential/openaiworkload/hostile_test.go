@@ -29,35 +29,35 @@ func TestAHostileIssuerGetsOneRequestAndGivesNoToken(t *testing.T) {
 		transient bool
 		part      string
 	}{
-		"a redirect without a place": {says(307, echo), false, "redirect"},
-		"not modified":               {says(304, ""), false, "redirect"},
-		"a huge body":                {says(200, granted("sk-CANARY-1", `,"x":"`+strings.Repeat("CANARY", 11<<10)+`"`)), false, "more than 65536"},
-		"a huge refusal":             {says(401, strings.Repeat("CANARY", 11<<10)), false, "more than 65536"},
-		"a page":                     {says(200, "<html>"+echo), false, "not a JSON object"},
-		"nothing":                    {says(200, ""), false, "not a JSON object"},
-		"null":                       {says(200, "null"), false, "not a JSON object"},
-		"a list":                     {says(200, `["`+echo+`"]`), false, "not a JSON object"},
-		"two documents":              {says(200, granted("sk-CANARY-1", "")+granted("sk-CANARY-2", "")), false, "not a JSON object"},
-		"no token":                   {says(200, `{"token_type":"Bearer"}`), false, "access_token"},
-		"an empty token":             {says(200, granted("", "")), false, "access_token"},
-		"a token that is a number":   {says(200, `{"access_token":1}`), false, "access_token"},
-		"a token that is an object":  {says(200, `{"access_token":{"a":"CANARY"}}`), false, "access_token"},
-		"another type of token":      {says(200, `{"access_token":"sk-CANARY-1","token_type":"CANARY"}`), false, "token_type is not Bearer"},
-		"a type that is a list":      {says(200, `{"access_token":"sk-CANARY-1","token_type":["Bearer"]}`), false, "token_type"},
-		"an expiry in the past":      {says(200, granted("sk-CANARY-1", `,"expires_in":-1`)), false, "future"},
-		"an expiry now":              {says(200, granted("sk-CANARY-1", `,"expires_in":0`)), false, "future"},
-		"an expiry of text":          {says(200, granted("sk-CANARY-1", `,"expires_in":"900"`)), false, "whole number"},
-		"an expiry of NaN":           {says(200, granted("sk-CANARY-1", `,"expires_in":NaN`)), false, "not a JSON object"},
-		"an expiry beyond int64":     {says(200, granted("sk-CANARY-1", `,"expires_in":1e30`)), false, "whole number"},
-		"half a second":              {says(200, granted("sk-CANARY-1", `,"expires_in":0.5`)), false, "whole number"},
+		"a redirect without a place": {says(307, echo), true, "redirect"},
+		"not modified":               {says(304, ""), true, "redirect"},
+		"a huge body":                {says(200, granted("sk-CANARY-1", `,"x":"`+strings.Repeat("CANARY", 11<<10)+`"`)), true, "more than 65536"},
+		"a huge refusal":             {says(401, strings.Repeat("CANARY", 11<<10)), true, "more than 65536"},
+		"a page":                     {says(200, "<html>"+echo), true, "not a JSON object"},
+		"nothing":                    {says(200, ""), true, "not a JSON object"},
+		"null":                       {says(200, "null"), true, "not a JSON object"},
+		"a list":                     {says(200, `["`+echo+`"]`), true, "not a JSON object"},
+		"two documents":              {says(200, granted("sk-CANARY-1", "")+granted("sk-CANARY-2", "")), true, "not a JSON object"},
+		"no token":                   {says(200, `{"token_type":"Bearer"}`), true, "access_token"},
+		"an empty token":             {says(200, granted("", "")), true, "access_token"},
+		"a token that is a number":   {says(200, `{"access_token":1}`), true, "access_token"},
+		"a token that is an object":  {says(200, `{"access_token":{"a":"CANARY"}}`), true, "access_token"},
+		"another type of token":      {says(200, `{"access_token":"sk-CANARY-1","token_type":"CANARY"}`), true, "token_type is not Bearer"},
+		"a type that is a list":      {says(200, `{"access_token":"sk-CANARY-1","token_type":["Bearer"]}`), true, "token_type"},
+		"an expiry in the past":      {says(200, granted("sk-CANARY-1", `,"expires_in":-1`)), true, "future"},
+		"an expiry now":              {says(200, granted("sk-CANARY-1", `,"expires_in":0`)), true, "future"},
+		"an expiry of text":          {says(200, granted("sk-CANARY-1", `,"expires_in":"900"`)), true, "whole number"},
+		"an expiry of NaN":           {says(200, granted("sk-CANARY-1", `,"expires_in":NaN`)), true, "not a JSON object"},
+		"an expiry beyond int64":     {says(200, granted("sk-CANARY-1", `,"expires_in":1e30`)), true, "whole number"},
+		"half a second":              {says(200, granted("sk-CANARY-1", `,"expires_in":0.5`)), true, "whole number"},
 		"an echo in the code":        {says(400, `{"error":"`+echo+`"}`), false, "HTTP status 400"},
 		"an echo beside the code":    {says(400, `{"error":"invalid_grant","error_description":"`+echo+`","error_uri":"`+echo+`"}`), false, "invalid_grant"},
-		"an echo for a status":       {raw("HTTP/1.1 2" + echo + "\r\n\r\n"), true, "broke"},
-		"an echo for HTTP":           {raw(echo + "\r\n\r\n"), true, "broke"},
-		"an echo for a header":       {raw("HTTP/1.1 200 OK\r\n" + echo + "\r\n\r\n"), true, "broke"},
-		"an echo for a chunk":        {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + echo + "\r\n"), true, "broke"},
-		"half an answer":             {raw("HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + echo), true, "broke"},
-		"no answer":                  {raw(""), true, "broke"},
+		"an echo for a status":       {raw("HTTP/1.1 2" + echo + "\r\n\r\n"), true, "not HTTP"},
+		"an echo for HTTP":           {raw(echo + "\r\n\r\n"), true, "not HTTP"},
+		"an echo for a header":       {raw("HTTP/1.1 200 OK\r\n" + echo + "\r\n\r\n"), true, "not HTTP"},
+		"an echo for a chunk":        {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + echo + "\r\n"), true, "not HTTP"},
+		"half an answer":             {raw("HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + echo), true, "closed the connection"},
+		"no answer":                  {raw(""), true, "closed the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := newIssuer(t, c.handler)
@@ -82,9 +82,9 @@ func TestARedirectTakesTheSubjectTokenNowhere(t *testing.T) {
 			})
 			_, err := newSource(t, options(i.transport)).Retrieve(background)
 			if to != "::CANARY" {
-				wantFault(t, err, false, "redirect")
+				wantFault(t, err, true, "redirect")
 			} else {
-				wantFault(t, err, status != 300)
+				wantFault(t, err, true)
 			}
 			if n := len(i.seen()); n != 1 || reached.Load() != 0 {
 				t.Errorf("status %d: %d requests to the issuer, want 1; %d elsewhere, want 0", status, n, reached.Load())

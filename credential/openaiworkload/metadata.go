@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/metadata"
+	"github.com/latchkey-go/latchkey/internal/platform"
 )
 
 const (
@@ -26,32 +29,117 @@ const (
 	metadataOp = "get the subject token"
 )
 
-// newMetadata returns what asks the platform for the workload's token.
-func newMetadata(o *Options) func(context.Context) (credential.Secret, error) {
-	client := newClient(o.MetadataTransport, newMetadataTransport)
-	build, parse := azureRequest, azureToken
-	switch o.From {
+// A service is what knows the subject token on a platform.
+type service struct {
+	build func(context.Context, *Options) (*http.Request, error)
+	parse func(answer) (credential.Secret, error)
+	// cloud has it on its virtual machines; Unknown is the endpoint that the
+	// environment names.
+	cloud platform.Cloud
+}
+
+func newService(from string) service {
+	switch from {
 	case "azure-imds":
-		build = imdsRequest
+		return service{imdsRequest, azureToken, platform.Azure}
 	case "gcp":
-		build, parse = gcpRequest, gcpToken
+		return service{gcpRequest, gcpToken, platform.Google}
 	}
+	return service{azureRequest, azureToken, platform.Unknown}
+}
+
+// newMetadata returns what asks the platform for the workload's token. On a
+// machine that is known to have the service, it is asked again until the time
+// is up: it may be starting. Of a machine that nothing is known of it is asked
+// once, and the answer that nobody is there is a guess.
+func newMetadata(o *Options) func(context.Context) (credential.Secret, error) {
+	client, s := platformClient(o), newService(o.From)
 	return func(ctx context.Context) (credential.Secret, error) {
-		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
-		defer cancel()
-		req, err := build(ctx, o)
+		req, err := s.build(ctx, o)
 		if err != nil {
 			return credential.Secret{}, err
 		}
-		a, err := do(client, req)
-		if err != nil {
-			return credential.Secret{}, carriageFault(metadataOp+" at "+req.URL.Host, err)
+		why := "IDENTITY_ENDPOINT is set"
+		if s.cloud != platform.Unknown {
+			here := platform.From(ctx).Place()
+			switch here.Metadata(s.cloud) {
+			case platform.Never:
+				return credential.Secret{}, foreign(here)
+			case platform.Perhaps:
+				return s.probe(ctx, o.From, client, req)
+			}
+			why = here.Why
 		}
-		if a.status != http.StatusOK {
-			return credential.Secret{}, metadataRefusal(o.From, req.URL.Host, a.status)
-		}
-		return parse(a)
+		return s.wait(ctx, o.From, client, req, why)
 	}
+}
+
+// probe asks once.
+func (s service) probe(ctx context.Context, from string, client *http.Client, req *http.Request) (credential.Secret, error) {
+	resp, cancel, err := metadata.Probe(ctx, client.Do, req)
+	switch {
+	case metadata.IsSilence(err):
+		return credential.Secret{}, &fault{op: metadataOp, guess: true, err: fmt.Errorf("%w: %w", credential.ErrUnavailable, err),
+			hint: "take this source out of the chain on machines of other platforms"}
+	case err != nil:
+		return credential.Secret{}, err
+	}
+	defer cancel()
+	if other := metadata.Of(resp.Header); other != platform.Unknown && other != s.cloud {
+		_ = resp.Body.Close() // it is not for us
+		return credential.Secret{}, missing("the metadata service of "+string(other)+" answers", "take this source out of the chain here")
+	}
+	a, err := read(resp, req, metadataOp+" at "+req.URL.Host)
+	if err != nil {
+		return credential.Secret{}, err
+	}
+	return s.token(from, req, a)
+}
+
+// wait asks until there is an answer that waiting does not change, or the time
+// is up. The waits are those of package azurecred.
+func (s service) wait(ctx context.Context, from string, client *http.Client, req *http.Request, why string) (credential.Secret, error) {
+	ctx, cancel := leaf.Early(ctx)
+	defer cancel()
+	ctx, stop := context.WithTimeout(ctx, metadataPatience)
+	defer stop()
+	for pause := metadataPause; ; pause = min(2*pause+metadataPause, maxMetadataPause) {
+		token, again, err := s.once(ctx, from, client, req)
+		if !again {
+			return token, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			if f := (*fault)(nil); errors.As(err, &f) {
+				f.hint += "; let the program reach " + req.URL.Host + " without a proxy or firewall: it is asked because " + why
+			}
+			return credential.Secret{}, err
+		}
+	}
+}
+
+// once asks, and reports whether it is worth asking again.
+func (s service) once(ctx context.Context, from string, client *http.Client, req *http.Request) (token credential.Secret, again bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+	defer cancel()
+	a, err := do(client, req.WithContext(ctx), metadataOp+" at "+req.URL.Host)
+	f, refused := (*fault)(nil), (*leaf.Refused)(nil)
+	if errors.As(err, &f) {
+		return credential.Secret{}, f.transient && !errors.As(f.err, &refused), f
+	}
+	token, err = s.token(from, req, a)
+	again = a.status != http.StatusOK && errors.As(err, &f) && f.transient
+	return token, again, err
+}
+
+func (s service) token(from string, req *http.Request, a answer) (credential.Secret, error) {
+	if a.status != http.StatusOK {
+		return credential.Secret{}, metadataRefusal(from, req.URL.Host, a.status)
+	}
+	return s.parse(a)
 }
 
 // get makes a request to a metadata service.
@@ -103,26 +191,17 @@ func azureRequest(ctx context.Context, o *Options) (*http.Request, error) {
 	return get(ctx, endpoint, azureQuery(o, appServiceVersion), "X-Identity-Header", header)
 }
 
-// checkEndpoint keeps IDENTITY_HEADER off the open network: without TLS it
-// goes no further than this machine and its link.
+// checkEndpoint admits the address of a service. Where it leads is for the
+// client: without TLS no further than this machine and its own network.
 func checkEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
 		return errors.New("IDENTITY_ENDPOINT is not the address of a service")
-	}
-	host := u.Hostname()
-	ip := net.ParseIP(host)
-	near := host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsPrivate())
-	if u.Scheme != "https" && (u.Scheme != "http" || !near) {
-		return errors.New("IDENTITY_ENDPOINT is neither https nor on this machine's own network")
 	}
 	return nil
 }
 
 func imdsRequest(ctx context.Context, o *Options) (*http.Request, error) {
-	if err := foreign("AWS_LAMBDA_FUNCTION_NAME", "AWS_EXECUTION_ENV", "ECS_CONTAINER_METADATA_URI_V4", "K_SERVICE"); err != nil {
-		return nil, err
-	}
 	if os.Getenv("IDENTITY_ENDPOINT") != "" && os.Getenv("IDENTITY_HEADER") != "" {
 		return nil, missing("IDENTITY_ENDPOINT is set: there is no instance metadata service in this place", `use From "azure"`)
 	}
@@ -130,9 +209,6 @@ func imdsRequest(ctx context.Context, o *Options) (*http.Request, error) {
 }
 
 func gcpRequest(ctx context.Context, o *Options) (*http.Request, error) {
-	if err := foreign("AWS_LAMBDA_FUNCTION_NAME", "AWS_EXECUTION_ENV", "ECS_CONTAINER_METADATA_URI_V4", "IDENTITY_ENDPOINT", "WEBSITE_SITE_NAME"); err != nil {
-		return nil, err
-	}
 	audience := o.Audience
 	if audience == "" {
 		audience = DefaultAudience
@@ -140,18 +216,17 @@ func gcpRequest(ctx context.Context, o *Options) (*http.Request, error) {
 	return get(ctx, gcpURL, url.Values{"audience": {audience}}, "Metadata-Flavor", "Google")
 }
 
-// foreign keeps one platform's question from another's metadata service, which
-// has the same address.
-func foreign(markers ...string) error {
-	for _, name := range markers {
-		if os.Getenv(name) != "" {
-			return missing(name+" is set: this is another platform", "take this source out of the chain here")
-		}
+// foreign is why the metadata service of a platform is not asked here: at the
+// same address another platform has its own, or nobody answers.
+func foreign(here platform.Place) error {
+	why := "a Mac has no metadata service"
+	if here.Why != "" {
+		why = here.Why + ": this is another platform"
 	}
-	return nil
+	return missing(why, "take this source out of the chain here")
 }
 
-// azureToken reads the answer of both of Azure's endpoints.
+// azureToken reads the answer of both Azure endpoints.
 func azureToken(a answer) (credential.Secret, error) {
 	var doc struct {
 		Token string `json:"access_token"`
@@ -172,11 +247,11 @@ func gcpToken(a answer) (credential.Secret, error) {
 
 func notMetadata(why string) error {
 	return &fault{op: metadataOp, err: errors.New("the answer is not one of the platform's metadata service: " + why),
-		hint: "check that From names the platform that this runs on"}
+		hint: "check that From names the platform that this runs on", transient: true}
 }
 
 func metadataRefusal(from, host string, status int) error {
-	f := &fault{op: metadataOp + " at " + host, err: fmt.Errorf("HTTP status %d", status), transient: passing(status)}
+	f := &fault{op: metadataOp + " at " + host, err: fmt.Errorf("HTTP status %d", status), transient: leaf.Passing(status)}
 	switch {
 	case from == "azure-imds" && (status == http.StatusNotFound || status == http.StatusGone):
 		f.transient, f.hint = true, "the metadata service is being updated" // as Azure documents both

@@ -35,7 +35,7 @@ type Options struct {
 	// Audience is what the subject token is asked for. For "gcp" the empty string
 	// is DefaultAudience. For "azure" and "azure-imds" it is the Application ID
 	// URI of an app registration of yours, such as "api://openai", and
-	// required: a token for one of Azure's own services would be valid there.
+	// required: a token for a service of Azure itself would be valid there.
 	// The token in a file has its audience already.
 	Audience string
 	// ManagedIdentityID is the client id of a user-assigned managed identity, for
@@ -46,16 +46,14 @@ type Options struct {
 	// shown: they must not hold the token. One that wraps
 	// [credential.ErrUnavailable] lets a chain go on.
 	Token func(context.Context) (credential.Secret, error)
-	// IDToken says that Token returns an OpenID Connect ID token: the exchange
-	// names its type so. Those of "gcp" are.
+	// IDToken says that Token returns an OpenID Connect ID token, and the exchange
+	// names that type. The tokens of "gcp" are ID tokens.
 	IDToken bool
-	// Transport carries the exchange. Nil is a transport of the Source's own:
-	// the proxies of the environment, TLS 1.2 or later, a new connection for
-	// each exchange. Redirects are refused whatever it is.
+	// Transport carries the requests to OpenAI, and those of "azure",
+	// "azure-imds" and "gcp". Nil is a private transport: TLS 1.2 or later, and
+	// the proxies of the environment for OpenAI alone. Redirects are refused with
+	// any transport, and so is plain http beyond the machine's own network.
 	Transport http.RoundTripper
-	// MetadataTransport carries the requests of "azure", "azure-imds" and "gcp".
-	// Nil is a transport of the Source's own, without a proxy.
-	MetadataTransport http.RoundTripper
 }
 
 // origins are the values of Options.From.

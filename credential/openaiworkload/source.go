@@ -11,9 +11,16 @@ import (
 )
 
 const (
-	// exchangeTimeout bounds the exchange, metadataTimeout what comes before it.
+	// exchangeTimeout bounds the exchange, metadataTimeout each question for a
+	// subject token.
 	exchangeTimeout = 10 * time.Second
-	metadataTimeout = 5 * time.Second
+	metadataTimeout = time.Minute
+	// metadataPatience bounds the questions together where the metadata service
+	// is known to be, as in the SDK of Azure. metadataPause is the first wait
+	// between two.
+	metadataPatience = 97 * time.Second
+	metadataPause    = 300 * time.Millisecond
+	maxMetadataPause = 25 * time.Second
 
 	// defaultLife is that of a token whose issuer does not say: OpenAI's SDKs
 	// take the same. maxLife is as far ahead as an issuer is believed.
@@ -31,7 +38,7 @@ const sourceName = "openaiworkload"
 // rejection. A Source is safe for concurrent use and immutable.
 type Source struct {
 	label string
-	// Funcs, so that no printer by reflection walks into what is below.
+	// Funcs, so that printing the struct does not show what is below.
 	subject  func(context.Context) (credential.Secret, error)
 	exchange func(context.Context, credential.Secret) (grant, error)
 }
@@ -56,15 +63,18 @@ func New(opts *Options) (*Source, error) {
 	return &Source{label: label, subject: newSubject(&o), exchange: newExchange(&o)}, nil
 }
 
-// Retrieve gets a subject token and exchanges it: at most 5 seconds for the
-// one, at most 10 for the other. Token may take as long as ctx allows. Scheme
-// is [credential.BearerToken], Expires is what the issuer says (an hour if it
+// Retrieve gets a subject token and exchanges it: at most a minute for a
+// question for the one, at most 10 seconds for the other. Where the platform is known to
+// have a metadata service the question is repeated, for at most 97 seconds; a
+// machine that nothing is known of has a second to show that one is there. Token
+// may take as long as ctx allows. Scheme is [credential.BearerToken], Expires is what the issuer says (an hour if it
 // says nothing, at most a day), Version is the time of the exchange.
 //
 // Its errors are [*credential.SourceError]s that wrap
 //
 //   - [credential.ErrUnavailable] if the variables or the file of From are not
-//     there, or the variables of another platform are;
+//     there, or this is known to be another platform; and as a guess (see
+//     [credential.SourceError]) if no metadata service shows itself;
 //   - what else went wrong with the subject token, or with the exchange: the
 //     status of the answer and its error code (RFC 6749, section 5.2), if that
 //     is a known one.
@@ -95,7 +105,7 @@ func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 	if !errors.As(err, &f) {
 		f = &fault{op: "exchange", err: err}
 	}
-	return credential.Value{}, &credential.SourceError{Source: s.label, Op: f.op, Err: f.err, Hint: f.hint, Transient: f.transient}
+	return credential.Value{}, &credential.SourceError{Source: s.label, Op: f.op, Err: f.err, Hint: f.hint, Transient: f.transient, Guess: f.guess}
 }
 
 func (s *Source) value(g grant, start time.Time) credential.Value {
@@ -120,12 +130,13 @@ func (s *Source) String() string {
 	return s.label
 }
 
-// A fault is an error with what a SourceError tells about it. Neither holds
-// what a peer wrote.
+// A fault is an error with what a SourceError tells about it. It holds nothing
+// that a peer wrote.
 type fault struct {
 	op, hint  string
 	err       error
 	transient bool
+	guess     bool
 }
 
 func (f *fault) Error() string { return f.op + ": " + f.err.Error() }

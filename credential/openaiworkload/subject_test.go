@@ -13,6 +13,8 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/openaiworkload"
+	"github.com/latchkey-go/latchkey/internal/platform"
+	"github.com/latchkey-go/latchkey/internal/platform/platformtest"
 )
 
 func write(t *testing.T, text string) string {
@@ -65,13 +67,13 @@ func TestTheSubjectTokenComesFromThePlatform(t *testing.T) {
 		},
 		"openaiworkload:azure-imds": func(t *testing.T, o *openaiworkload.Options) {
 			o.From, o.Audience, o.ManagedIdentityID = "azure-imds", "api://openai", "m1"
-			o.MetadataTransport = metadata(t, "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&client_id=m1&resource=api%3A%2F%2Fopenai",
-				"Metadata", "true", azure)
+			o.Transport = both(o.Transport, metadata(t, "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&client_id=m1&resource=api%3A%2F%2Fopenai",
+				"Metadata", "true", azure))
 		},
 		"openaiworkload:gcp": func(t *testing.T, o *openaiworkload.Options) {
 			o.From = "gcp"
-			o.MetadataTransport = metadata(t, "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/identity?audience=https%3A%2F%2Fapi.openai.com%2Fv1",
-				"Metadata-Flavor", "Google", jwt(1)+"\n", "Metadata-Flavor", "Google")
+			o.Transport = both(o.Transport, metadata(t, "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/identity?audience=https%3A%2F%2Fapi.openai.com%2Fv1",
+				"Metadata-Flavor", "Google", jwt(1)+"\n", "Metadata-Flavor", "Google"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +152,7 @@ func TestWhereTheIdentityIsNotAChainGoesOnWithoutANetwork(t *testing.T) {
 				t.Setenv(c.env[i], c.env[i+1])
 			}
 			o := openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: c.from,
-				Transport: untouched(t), MetadataTransport: untouched(t)}
+				Transport: untouched(t)}
 			switch c.from {
 			case "kubernetes":
 				o.TokenFile = filepath.Join(t.TempDir(), "none")
@@ -210,17 +212,17 @@ func TestAnAnswerThatIsNotTheMetadataServicesIsNoToken(t *testing.T) {
 		transient bool
 		part      string
 	}{
-		"another cloud's service": {"gcp", response(200, jwt(1)), false, "Metadata-Flavor"},
+		"another cloud's service": {"gcp", response(200, jwt(1)), true, "Metadata-Flavor"},
 		"a page":                  {"gcp", response(200, "<html>CANARY", flavor...), false, "JWT"},
 		"no service account":      {"gcp", response(404, "CANARY", flavor...), false, "attach a service account"},
-		"a redirect":              {"gcp", response(302, "", "Location", "http://198.51.100.1/CANARY"), false, "redirect"},
-		"huge":                    {"gcp", response(200, big, flavor...), false, "65536"},
+		"a redirect":              {"gcp", response(302, "", "Location", "http://198.51.100.1/CANARY"), true, "redirect"},
+		"huge":                    {"gcp", response(200, big, flavor...), true, "65536"},
 		"throttled":               {"gcp", response(429, ""), true, "429"},
-		"no JSON":                 {"azure-imds", response(200, "<html>CANARY"), false, "not one of the platform"},
-		"no token":                {"azure-imds", response(200, `{"access_token":""}`), false, "access_token"},
-		"a number":                {"azure-imds", response(200, `{"access_token":1}`), false, "access_token"},
+		"no JSON":                 {"azure-imds", response(200, "<html>CANARY"), true, "not one of the platform"},
+		"no token":                {"azure-imds", response(200, `{"access_token":""}`), true, "access_token"},
+		"a number":                {"azure-imds", response(200, `{"access_token":1}`), true, "access_token"},
 		"not a JWT":               {"azure-imds", response(200, `{"access_token":"sk-CANARY-1"}`), false, "JWT"},
-		"another type":            {"azure-imds", response(200, `{"access_token":"`+jwt(1)+`","token_type":"pop"}`), false, "not one of"},
+		"another type":            {"azure-imds", response(200, `{"access_token":"`+jwt(1)+`","token_type":"pop"}`), true, "not one of"},
 		"no identity":             {"azure-imds", response(400, `{"error":"CANARY"}`), false, "assign the managed identity"},
 		"being updated":           {"azure-imds", response(410, ""), true, "updated"},
 		"broken":                  {"azure-imds", response(500, "CANARY"), true, "500"},
@@ -228,15 +230,19 @@ func TestAnAnswerThatIsNotTheMetadataServicesIsNoToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clearEnv(t)
 			asked := 0
-			o := openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: c.from, Transport: untouched(t)}
+			o := openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: c.from}
 			if c.from != "gcp" {
 				o.Audience = "api://openai"
 			}
-			o.MetadataTransport = memory(func(*http.Request) (*http.Response, error) {
+			o.Transport = memory(func(*http.Request) (*http.Response, error) {
 				asked++
 				return c.resp, nil
 			})
-			_, err := newSource(t, o).Retrieve(background)
+			ctx := background
+			if name == "a redirect" { // where nothing is known it speaks against a service
+				ctx = platform.On(t.Context(), platformtest.Machine(t, "google"))
+			}
+			_, err := newSource(t, o).Retrieve(ctx)
 			wantFault(t, err, c.transient, c.part)
 			if asked != 1 || errors.Is(err, credential.ErrUnavailable) {
 				t.Errorf("asked %d times, then: %v", asked, err)
@@ -256,8 +262,8 @@ func TestTheIdentityHeaderStaysOnThisMachine(t *testing.T) {
 		t.Setenv("IDENTITY_ENDPOINT", endpoint)
 		t.Setenv("IDENTITY_HEADER", "CANARY-header")
 		asked := false
-		o := openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: "azure", Audience: "api://openai", Transport: untouched(t)}
-		o.MetadataTransport = memory(func(*http.Request) (*http.Response, error) {
+		o := openaiworkload.Options{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", From: "azure", Audience: "api://openai"}
+		o.Transport = memory(func(*http.Request) (*http.Response, error) {
 			asked = true
 			return response(403, ""), nil
 		})

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/platform"
+	"github.com/latchkey-go/latchkey/internal/platform/platformtest"
 )
 
 // bubble runs f in fake time, and lets the reads that f left behind end.
@@ -133,19 +135,24 @@ func TestNothingIsWaitedForWithoutEnd(t *testing.T) {
 	})
 	clearEnv(t)
 	for name, c := range map[string]struct {
-		from string
-		want time.Duration
-	}{"the exchange": {"", 10 * time.Second}, "the metadata service": {"gcp", 5 * time.Second}} {
+		from, machine string
+		want          time.Duration
+		is            error
+	}{
+		"the exchange":                        {"", "silent", 10 * time.Second, context.DeadlineExceeded},
+		"a metadata service":                  {"gcp", "google", 97 * time.Second, context.DeadlineExceeded},
+		"a metadata service, if there is one": {"gcp", "silent", time.Second, credential.ErrUnavailable},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := options(hang)
 				if c.from != "" {
-					o.From, o.Token, o.MetadataTransport = c.from, nil, hang
+					o.From, o.Token, o.Transport = c.from, nil, hang
 				}
 				src, start := newSource(t, o), time.Now()
-				_, err := src.Retrieve(background)
-				wantFault(t, err, true)
-				if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != c.want {
+				_, err := src.Retrieve(platform.On(t.Context(), platformtest.Machine(t, c.machine)))
+				wantFault(t, err, c.is == context.DeadlineExceeded) //nolint:errorlint // the very one
+				if !errors.Is(err, c.is) || time.Since(start) != c.want {
 					t.Errorf("after %v, want %v: %v", time.Since(start), c.want, err)
 				}
 			})

@@ -2,6 +2,7 @@ package openaiworkload_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,12 +16,14 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,17 +40,39 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	o := options(nil)
+	endpoint := os.Getenv("IDENTITY_ENDPOINT")
+	if endpoint != "" {
+		o.Token, o.From, o.Audience = nil, "azure", "api://openai"
+	}
 	src, err := openaiworkload.New(&o)
+	if endpoint != "" && err == nil {
+		err = proxied(endpoint)
+	}
+	ctx, cancel := context.WithTimeout(background, 30*time.Second)
+	defer cancel()
 	for range 2 {
 		if err == nil {
 			var v credential.Value
-			v, err = src.Retrieve(background)
+			v, err = src.Retrieve(ctx)
 			if err == nil && v.Secret.Reveal() != "sk-CANARY-1" {
 				err = errors.New("another token")
 			}
 		}
 	}
 	fmt.Print(err)
+}
+
+// proxied fails if the environment has no proxy for the endpoint, so that going
+// past it would prove nothing.
+func proxied(endpoint string) error {
+	req, err := http.NewRequestWithContext(background, http.MethodGet, endpoint, http.NoBody)
+	if err != nil {
+		return err
+	}
+	if u, err := http.ProxyFromEnvironment(req); u == nil || err != nil {
+		return errors.New("there is no proxy to go past")
+	}
+	return nil
 }
 
 // A realIssuer is auth.openai.com behind a proxy, with a certificate of its
@@ -107,10 +132,11 @@ func (r *realIssuer) serve(to *tunnels) {
 }
 
 // run exchanges twice in a process of its own, which trusts the authority or not.
-func (r *realIssuer) run(t *testing.T, trust bool) string {
+func (r *realIssuer) run(t *testing.T, trust bool, env ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = []string{asChild + "=1", "GORACE=atexit_sleep_ms=0", "HTTPS_PROXY=http://" + r.proxy.Addr().String(), "SSL_CERT_DIR=" + t.TempDir()}
+	cmd.Env = append(cmd.Env, env...)
 	if trust {
 		cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+r.authFile)
 	}
@@ -181,12 +207,12 @@ func TestTheTransportOfItsOwnTrustsNobodyElse(t *testing.T) {
 		want    string
 		tunnels int
 	}{
-		"the issuer":          {host, tls.VersionTLS12, true, grants("sk-CANARY-1", ""), "<nil>", 2}, // a connection each
-		"TLS 1.3":             {host, tls.VersionTLS13, true, grants("sk-CANARY-1", ""), "<nil>", 2},
-		"TLS 1.1":             {host, tls.VersionTLS11, true, grants("sk-CANARY-1", ""), "TLS with an alert", 1},
-		"another host":        {"api.openai.com", tls.VersionTLS13, true, grants("sk-CANARY-1", ""), "certificate is not trusted", 1},
-		"an unknown issuer":   {host, tls.VersionTLS13, false, grants("sk-CANARY-1", ""), "certificate is not trusted", 1},
-		"a header of 72 KiB":  {host, tls.VersionTLS13, true, huge, "connection broke", 1},
+		"the issuer":          {host, tls.VersionTLS12, true, grants("sk-CANARY-1", ""), "<nil>", 1}, // both on one connection
+		"TLS 1.3":             {host, tls.VersionTLS13, true, grants("sk-CANARY-1", ""), "<nil>", 1},
+		"TLS 1.1":             {host, tls.VersionTLS11, true, grants("sk-CANARY-1", ""), "ended the handshake with an alert", 1},
+		"another host":        {"api.openai.com", tls.VersionTLS13, true, grants("sk-CANARY-1", ""), "not for auth.openai.com", 1},
+		"an unknown issuer":   {host, tls.VersionTLS13, false, grants("sk-CANARY-1", ""), "signed by an unknown authority", 1},
+		"a header of 72 KiB":  {host, tls.VersionTLS13, true, huge, "not HTTP", 1},
 		"a redirect to there": {host, tls.VersionTLS13, true, away, "a redirect", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,5 +226,61 @@ func TestTheTransportOfItsOwnTrustsNobodyElse(t *testing.T) {
 				t.Errorf("the proxy was asked to %v, want%s", r.tunnel, want)
 			}
 		})
+	}
+}
+
+// A proxy of the environment carries what is for OpenAI, and never sees a
+// question to the platform: it would get the subject token to read, or to give.
+// The name "LOCALHOST" is this machine, and unlike "localhost" has a proxy.
+func TestTheSubjectTokenNeverGoesThroughAProxy(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SSL_CERT_FILE is for Linux, where the CI runs this")
+	}
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			r := newRealIssuer(t, "auth.openai.com", tls.VersionTLS13, grants("sk-CANARY-1", ""))
+			var asked atomic.Int32
+			endpoint := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.Header.Get("X-Identity-Header") == "CANARY-header" {
+					asked.Add(1)
+				}
+				says(200, `{"access_token":"`+jwt(1)+`","token_type":"Bearer"}`)(w, req)
+			}))
+			defer endpoint.Close()
+			if scheme == "https" {
+				cert, authority := certificate(t, "localhost")
+				r.trust(t, authority)
+				endpoint.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+				endpoint.StartTLS()
+			} else {
+				endpoint.Start()
+			}
+			_, port, err := net.SplitHostPort(endpoint.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := r.run(t, true, "HTTP_PROXY=http://"+r.proxy.Addr().String(),
+				"IDENTITY_ENDPOINT="+scheme+"://LOCALHOST:"+port+"/token", "IDENTITY_HEADER=CANARY-header")
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if seen := strings.Join(r.tunnel, ", "); out != "<nil>" || seen != "CONNECT auth.openai.com:443" || asked.Load() != 2 {
+				t.Errorf("got %s; the proxy was asked to %s, and the platform for %d tokens, want 2", out, seen, asked.Load())
+			}
+		})
+	}
+}
+
+// trust adds an authority to those that the process trusts.
+func (r *realIssuer) trust(t *testing.T, authority []byte) {
+	t.Helper()
+	file, err := os.OpenFile(r.authFile, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = file.Write(authority); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -96,7 +95,7 @@ func (h *handler) invocation(r *http.Request, function string) *slog.Logger {
 
 // hint is what to do about a refusal of the service.
 func hint(err error) string {
-	if refusal := (*client.Error)(nil); errors.As(err, &refusal) {
+	if refusal, ok := client.AsError(err); ok {
 		return refusal.Hint()
 	}
 	return ""

@@ -1,11 +1,15 @@
 package main_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/latchkey-go/latchkey/client/clienttest"
 )
 
 // A promise of a Bicep file is a setting that must be there, and as often as
@@ -29,6 +33,12 @@ var bicepPromises = map[string]map[string]int{
 		`'privatelink.openai.azure.com'`:                1,
 		`'privatelink.vaultcore.azure.net'`:             1,
 		`{ name: 'FUNCTIONS_WORKER_RUNTIME', value: 'c`: 1,
+	},
+	"alarms.bicep": {
+		`'Microsoft.Insights/scheduledQueryRules@`: 1,
+		`'Microsoft.Insights/actionGroups@`:        1,
+		`'Microsoft.Insights/workbooks@`:           1,
+		`scopes: [logs.id]`:                        1,
 	},
 	"gateway.bicep": {
 		`'Microsoft.ApiManagement/service@`:          1,
@@ -67,6 +77,61 @@ func TestTheBicepKeepsTheNetworkClosed(t *testing.T) {
 		}
 		if key := regexp.MustCompile(`listKeys|AccountKey=|SharedAccessSignature`).FindString(source); key != "" {
 			t.Errorf("%s: %s: there is to be no key", name, key)
+		}
+	}
+}
+
+// The alarms look for messages and members of lines that the handler writes.
+func TestTheAlarmsReadWhatTheHandlerWrites(t *testing.T) {
+	d := deploy(t, clienttest.AzureOpenAI, token1)
+	if status, _ := d.host.Forward(http.MethodPost, "/api/ask", "hi"); status != 200 {
+		t.Fatalf("status %d", status)
+	}
+	d.identity.SetToken(token2)
+	d.server.Rotate(token2)
+	if status, _ := d.host.Forward(http.MethodPost, "/api/ask", "hi"); status != 200 {
+		t.Fatalf("status %d after a rotation", status)
+	}
+	fault := clienttest.AzurePermissionDenied.Fault()
+	fault.Times = -1
+	d.server.Inject(fault)
+	_, _ = d.host.Forward(http.MethodPost, "/api/ask", "in vain")
+	_ = d.host.Invoke("summarize", map[string]any{"text": "x"})
+	messages, members := map[string]bool{}, map[string]bool{}
+	for line := range strings.Lines(d.host.Output("not summarized")) {
+		var record map[string]any
+		if json.Unmarshal([]byte(line), &record) != nil {
+			continue
+		}
+		if text, ok := record["msg"].(string); ok {
+			messages[text] = true
+		}
+		for name := range record {
+			members[name] = true
+		}
+	}
+	// Written only for a key in Key Vault that has an expiry, or in an outage.
+	for _, text := range []string{"credential expiring", "credential failed"} {
+		messages[text] = true
+	}
+	members["gateway_version"] = true
+	data, err := os.ReadFile(filepath.Join("infra", "alarms.bicep"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := regexp.MustCompile(`"((?:openai|credential|not) [a-z]+)"`).FindAllStringSubmatch(string(data), -1)
+	names := regexp.MustCompile(`line\.(\w+)`).FindAllStringSubmatch(string(data), -1)
+	if len(texts) < 8 || len(names) < 10 {
+		t.Fatalf("%d messages and %d members in the alarms", len(texts), len(names))
+	}
+	for _, text := range texts {
+		if !messages[text[1]] {
+			t.Errorf("the alarms look for %q, which nobody writes", text[1])
+		}
+	}
+	for _, name := range names {
+		if !members[name[1]] {
+			t.Errorf("the alarms look for the member %s, which no line has", name[1])
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/client"
+	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
 	"github.com/latchkey-go/latchkey/credential/azurekeyvault"
 )
@@ -65,13 +66,30 @@ func newClient(logger *slog.Logger) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := client.Config{Source: src, Logger: logger}
+	cfg := client.Config{Source: src, Logger: logger, Cache: &credential.CacheOptions{OnEvent: logEvent(logger)}}
 	if secret := os.Getenv("SUBSCRIPTION_KEY_SECRET"); secret != "" {
 		if cfg.SubscriptionKey, err = azurekeyvault.New(secret, "", nil); err != nil {
 			return nil, err
 		}
 	}
 	return client.New(cfg)
+}
+
+// logEvent logs what happens to a credential. The alarms of infra/alarms.bicep look
+// for these messages.
+func logEvent(logger *slog.Logger) func(credential.Event) {
+	return func(e credential.Event) {
+		level := slog.LevelInfo
+		attrs := []slog.Attr{slog.String("source", e.Source), slog.String("version", e.Version)}
+		if e.Err != nil {
+			level = slog.LevelWarn
+			attrs = append(attrs, slog.String("error", e.Err.Error()))
+		}
+		if !e.Expires.IsZero() {
+			attrs = append(attrs, slog.Time("expires", e.Expires))
+		}
+		logger.LogAttrs(context.Background(), level, "credential "+string(e.Kind), attrs...)
+	}
 }
 
 func serve(ctx context.Context, h *handler) error {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 const (

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"sync"
 	"time"
-
-	"github.com/openai/openai-go/v3"
 
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/credential"
@@ -19,10 +18,12 @@ import (
 
 // A call is one request, and where its time went.
 type call struct {
-	Status int    `json:"status"`
-	Sends  int    `json:"sends"`
-	Steps  []step `json:"steps"`
-	Error  string `json:"error,omitempty"`
+	Status  int    `json:"status"`
+	Sends   int    `json:"sends"`
+	Refused string `json:"refused,omitempty"` // the source whose credential the service refused
+	Steps   []step `json:"steps"`
+	Error   string `json:"error,omitempty"`
+	Do      string `json:"do,omitempty"` // what to do about it
 }
 
 type step struct {
@@ -32,141 +33,133 @@ type step struct {
 	Took     time.Duration `json:"took"` // in JSON nanoseconds
 }
 
-// A trace is the innermost transport and the outermost layer of a client, and
-// notes when things happen in between. The hooks of httptrace are set here, not
-// around the whole: the requests of the source would fire them as well.
-type trace struct {
-	mu     sync.Mutex // guards what follows
-	base   http.RoundTripper
-	status int
-	sends  int
-	at     map[string]time.Time
+// between returns the step from one time to another, if both were reached.
+func between(name, what string, from, to time.Time) step {
+	s := step{Name: name, What: what, Happened: !from.IsZero() && !to.IsZero()}
+	if s.Happened {
+		s.Took = to.Sub(from)
+	}
+	return s
 }
 
-// mark notes that something happened now. The first time counts.
-func (t *trace) mark(what string) {
+// A trace collects what a client tells of one call.
+type trace struct {
+	base http.RoundTripper
+
+	mu                        sync.Mutex // guards what follows
+	first, last               middleware.Send
+	dns, dnsDone, tls, tlsEnd time.Time
+}
+
+// newTrace returns a trace whose every send opens a connection.
+func newTrace() (*trace, error) {
+	base, err := client.NewTransport(nil)
+	if err != nil {
+		return nil, err
+	}
+	base.DisableKeepAlives = true
+	return &trace{base: base}, nil
+}
+
+// sent is Config.Observe.
+func (t *trace) sent(_ context.Context, s *middleware.Send) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.at == nil {
-		t.at = map[string]time.Time{}
+	if s.Number == 1 {
+		t.first = *s
 	}
-	if t.at[what].IsZero() {
-		t.at[what] = time.Now()
-	}
-}
-
-// event is told by the Cache.
-func (t *trace) event(e credential.Event) {
-	if e.Kind == "loaded" {
-		t.mark("secret")
+	if s.Number > t.last.Number {
+		t.last = *s
 	}
 }
 
-func (t *trace) middleware() []middleware.Middleware {
-	return []middleware.Middleware{func(next http.RoundTripper) http.RoundTripper {
-		return roundTrip(func(r *http.Request) (*http.Response, error) {
-			t.mark("begin")
-			return next.RoundTrip(r)
-		})
-	}}
-}
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// RoundTrip sends r.
+// RoundTrip sends r and notes what a Send does not hold: the parts of
+// connecting. The hooks are set here and not around the whole call, or the
+// requests of the source would fire them as well.
 func (t *trace) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.mu.Lock()
-	if t.base == nil {
-		t.base = &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second,
-		}
-	}
-	base := t.base
-	t.sends++
-	for what := range t.at {
-		if what != "begin" && what != "secret" {
-			delete(t.at, what) // of the send before
-		}
-	}
+	t.dns, t.dnsDone, t.tls, t.tlsEnd = time.Time{}, time.Time{}, time.Time{}, time.Time{} // of the send before
 	t.mu.Unlock()
-	t.mark("send")
-	resp, err := base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		DNSStart:     func(httptrace.DNSStartInfo) { t.mark("dns") },
-		DNSDone:      func(httptrace.DNSDoneInfo) { t.mark("dns done") },
-		ConnectStart: func(string, string) { t.mark("connect") },
-		ConnectDone: func(_, _ string, err error) {
-			if err == nil { // the other family of addresses may have failed
-				t.mark("connect done")
-			}
-		},
-		TLSHandshakeStart:    func() { t.mark("tls") },
-		TLSHandshakeDone:     func(tls.ConnectionState, error) { t.mark("tls done") },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { t.mark("wrote") },
-		GotFirstResponseByte: func() { t.mark("first byte") },
-	})))
-	if err == nil {
+	note := func(at *time.Time) {
 		t.mu.Lock()
-		t.status = resp.StatusCode
-		t.mu.Unlock()
+		defer t.mu.Unlock()
+		*at = time.Now()
 	}
-	return resp, err
+	return t.base.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		DNSStart:          func(httptrace.DNSStartInfo) { note(&t.dns) },
+		DNSDone:           func(httptrace.DNSDoneInfo) { note(&t.dnsDone) },
+		TLSHandshakeStart: func() { note(&t.tls) },
+		TLSHandshakeDone:  func(tls.ConnectionState, error) { note(&t.tlsEnd) },
+	})))
 }
 
-// call makes one request through c, which has t around and within it.
-func (t *trace) call(ctx context.Context, c *client.Client) *call {
-	oai := openai.NewClient(c.Options()...)
-	_, err := oai.Models.List(ctx)
-	t.mark("end")
+// call makes one request through c, whose sends t observes, with the
+// credential of src.
+func (t *trace) call(ctx context.Context, c *client.Client, src *credential.Cache) *call {
+	begin := time.Now()
+	_, err := src.Retrieve(ctx)
+	read := time.Now()
+	if err == nil {
+		var models struct{ Data []json.RawMessage }
+		_, err = c.Do(ctx, http.MethodGet, "models", nil, &models)
+	}
+	end := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := &call{Status: t.status, Sends: t.sends}
-	for _, s := range [...]struct{ name, from, to, what string }{
-		{"secret", "begin", "secret", "the source, through the cache"},
-		{"layers", "secret", "send", "latchkey's own, until the request is sent"},
-		{"DNS", "dns", "dns done", ""},
-		{"connect", "connect", "connect done", ""},
-		{"TLS", "tls", "tls done", ""},
-		{"first byte", "wrote", "first byte", "the service, from the request's end on"},
-		{"answer", "first byte", "end", "the rest of it, and decoding it"},
-		{"total", "begin", "end", ""},
-	} {
-		from, to := t.at[s.from], t.at[s.to]
-		happened := !from.IsZero() && !to.IsZero()
-		one := step{Name: s.name, What: s.what, Happened: happened}
-		if happened {
-			one.Took = to.Sub(from)
-		}
-		out.Steps = append(out.Steps, one)
+	out := &call{Status: t.last.Status, Sends: t.last.Number, Steps: []step{
+		between("secret", "the source, through the cache", begin, read),
+		between("layers", "latchkey's own, until the request is sent", read, t.first.Started),
+	}}
+	if out.Sends > 1 {
+		out.Steps = append(out.Steps, between("earlier", "the sends before the last one, and the waits", t.first.Started, t.last.Started))
 	}
-	out.Error = refusal(err)
+	out.Steps = append(out.Steps,
+		between("connect", "until there is a connection", t.last.Started, t.last.Connected),
+		between("DNS", "a part of connect", t.dns, t.dnsDone),
+		between("TLS", "a part of connect", t.tls, t.tlsEnd),
+		between("first byte", "the service, from the connection on", t.last.Connected, t.last.Header),
+		between("answer", "the rest of it", t.last.Header, t.last.Ended),
+		between("total", "", begin, end),
+	)
+	if t.last.Credential.Refused {
+		out.Refused = t.last.Credential.Source
+	}
+	out.Error, out.Do = refusal(err, out.Refused)
 	return out
 }
 
-// refusal explains an error. The service's own words stay out: they may quote
-// a part of the key.
-func refusal(err error) string {
+// refusal explains an error, and says what to do. The service's own words stay
+// out: they may quote a part of the key.
+func refusal(err error, refused string) (text, do string) {
 	if err == nil {
-		return ""
+		return "", ""
 	}
-	answer := (*openai.Error)(nil)
-	if !errors.As(err, &answer) {
-		return err.Error()
+	e, ok := client.AsError(err)
+	if !ok {
+		return err.Error(), "check that the service is at the address in " + address() + ", and that this machine may reach it"
 	}
-	text := fmt.Sprintf("the service answers %d", answer.StatusCode)
-	if answer.Code != "" {
-		text += " " + answer.Code
+	text = fmt.Sprintf("the service answers %d", e.StatusCode)
+	if e.Code != "" {
+		text += " " + e.Code
 	}
-	if hint := (&client.Error{StatusCode: answer.StatusCode, Code: answer.Code, Message: answer.Message}).Hint(); hint != "" {
-		return text + ": " + hint
+	switch hint := e.Hint(); {
+	case hint != "":
+		do = hint
+	case refused != "":
+		text += ": it does not accept the credential of " + refused
+		do = "put a valid one into " + refused
+	case e.StatusCode == http.StatusNotFound:
+		do = "check the path in " + address()
 	}
-	switch answer.StatusCode {
-	case http.StatusUnauthorized:
-		text += ": it does not accept this credential; put a valid one where it was read"
-	case http.StatusNotFound:
-		text += ": check the path of the base URL"
+	return text, do
+}
+
+// address names what says where the service is.
+func address() string {
+	for _, name := range [...]string{"AZURE_OPENAI_ENDPOINT", "OPENAI_BASE_URL"} {
+		if os.Getenv(name) != "" {
+			return name
+		}
 	}
-	return text
+	return "client.DefaultBaseURL"
 }

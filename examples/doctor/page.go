@@ -21,6 +21,7 @@ const (
 type page struct {
 	out   io.Writer
 	color bool
+	width int // in columns; 0 is any
 }
 
 func (p *page) paint(color, text string) string {
@@ -48,41 +49,95 @@ func (p *page) print(d *diagnosis) {
 	if d.Call != nil {
 		p.calls(d.Call)
 	}
+	if d.Quota != nil {
+		p.quota(d.Quota)
+	}
 	p.line()
+	p.verdict(d)
+}
+
+// verdict is the last line, and the one thing to do if no line above has it.
+func (p *page) verdict(d *diagnosis) {
 	switch {
 	case !d.OK:
 		problem, more, _ := strings.Cut(d.Problem, "\n")
 		if more != "" {
 			problem += ` each "do" above is a way out`
 		}
-		verb := "would fail"
+		verb := "A call would fail:"
 		if d.Call != nil {
-			verb = "fails"
+			verb = "A call fails:"
 		}
-		p.line(p.paint(red, "A call "+verb+": ") + problem)
+		p.text(red, verb, problem)
+		p.note("  do   ", d.Do)
 	case d.Call != nil:
-		p.line(p.paint(green, "A call works."))
+		p.text(green, "A call works.", "")
 	default:
-		p.line(p.paint(green, "A call would work") + ", as far as can be told without one; -call makes one.")
+		p.text(green, "A call would work", ", as far as can be told without one; -call makes one.")
 	}
 }
 
-func (p *page) table(rows []auto.Attempt) {
-	source, looked := len("source"), len("looked for")
+// text prints a line that begins with words in color.
+func (p *page) text(color, words, rest string) {
+	all := words + rest
+	if strings.HasSuffix(words, ":") {
+		all = words + " " + rest
+	}
+	all = wrap(all, p.width, 0)
+	p.line(p.paint(color, words) + strings.TrimPrefix(all, words))
+}
+
+const (
+	narrowest  = 40
+	gap        = 2
+	widestName = 40
+	resultCol  = len("unavailable")
+	tookCol    = len("12345.6 ms")
+)
+
+// A layout is where the columns of the table end. Where the page is too narrow
+// for five of them, the last two are below each row.
+type layout struct {
+	source, looked int
+	narrow         bool
+}
+
+func (p *page) layout(rows []auto.Attempt) layout {
+	l := layout{source: len("source"), looked: len("looked for")}
+	found := len("found")
 	for _, a := range rows {
-		source, looked = max(source, utf8.RuneCountInString(a.Source)), max(looked, utf8.RuneCountInString(a.LookedFor))
+		l.source, l.looked = max(l.source, utf8.RuneCountInString(a.Source)), max(l.looked, utf8.RuneCountInString(a.LookedFor))
+		found = max(found, longest(a.Found))
 	}
-	row := func(color, name, result, took, at, found string) {
-		p.line(p.paint(color, strings.TrimRight(fmt.Sprintf("%-*s  %-11s  %10s  %-*s  %s", source, name, result, took, looked, at, found), " ")))
+	l.narrow = p.width > 0 && l.found()+found > p.width
+	if l.narrow { // a longer name has a line of its own
+		most := min(widestName, p.width-2*gap-resultCol-tookCol)
+		l.source = len("source")
+		for _, a := range rows {
+			if n := utf8.RuneCountInString(a.Source); n <= most {
+				l.source = max(l.source, n)
+			}
+		}
 	}
-	row(faint, "source", "result", "took", "looked for", "found")
+	return l
+}
+
+// found is where the last column begins.
+func (l layout) found() int { return l.source + resultCol + tookCol + l.looked + 4*gap }
+
+func (p *page) table(rows []auto.Attempt) {
+	l := p.layout(rows)
+	p.row(l, faint, auto.Attempt{Source: "source", Result: "result", LookedFor: "looked for", Found: "found"}, "took")
 	for i, a := range rows {
 		color := map[string]string{"used": green, "failed": red, "unavailable": yellow}[a.Result]
 		took := "-"
 		if a.Result == "used" || a.Took > 0 {
 			took = millis(a.Took)
 		}
-		row(color, a.Source, a.Result, took, a.LookedFor, a.Found)
+		p.row(l, color, a, took)
+		if l.narrow {
+			p.note("  for  ", a.LookedFor+": "+a.Found)
+		}
 		if last := i+1 == len(rows); last || a.Do != "" || rows[i+1].Why != a.Why { // else it is for the next one as well
 			p.note("  why  ", a.Why)
 		}
@@ -90,19 +145,30 @@ func (p *page) table(rows []auto.Attempt) {
 	}
 }
 
+func (p *page) row(l layout, color string, a auto.Attempt, took string) {
+	if utf8.RuneCountInString(a.Source) > l.source { // it has a line of its own
+		p.line(p.paint(color, a.Source))
+		a.Source = ""
+	}
+	text := fmt.Sprintf("%-*s  %-*s  %*s", l.source, a.Source, resultCol, a.Result, tookCol, took)
+	if !l.narrow {
+		text += fmt.Sprintf("  %-*s  ", l.looked, a.LookedFor) + wrap(a.Found, p.width, l.found())
+	}
+	p.line(p.paint(color, strings.TrimRight(text, " ")))
+}
+
 // note prints a text under a row, its further lines below the first.
 func (p *page) note(mark, text string) {
 	if text == "" {
 		return
 	}
-	text = strings.ReplaceAll(text, "\t", "")
-	p.line(p.paint(faint, mark) + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", len(mark))))
+	p.line(p.paint(faint, mark) + wrap(strings.ReplaceAll(text, "\t", ""), p.width, len(mark)))
 }
 
 func (p *page) calls(c *call) {
 	sends := "1 send"
 	if c.Sends != 1 {
-		sends = fmt.Sprintf("%d sends; the times are the last one's", c.Sends)
+		sends = fmt.Sprintf("%d sends", c.Sends)
 	}
 	status := "no answer"
 	if c.Status != 0 {
@@ -110,6 +176,9 @@ func (p *page) calls(c *call) {
 	}
 	p.line()
 	p.line(fmt.Sprintf("GET models: %s, %s", status, sends))
+	if c.Refused != "" {
+		p.line("  refused     ", p.paint(red, c.Refused))
+	}
 	for _, s := range c.Steps {
 		took := "-"
 		if s.Happened {
@@ -119,7 +188,10 @@ func (p *page) calls(c *call) {
 	}
 }
 
-func (p *page) fact(name, text string) { p.line(fmt.Sprintf("%-11s %s", name, text)) }
+func (p *page) fact(name, text string) {
+	const indent = 12
+	p.line(fmt.Sprintf("%-*s", indent, name) + wrap(text, p.width, indent))
+}
 
 func (p *page) line(text ...string) { fmt.Fprintln(p.out, strings.Join(text, "")) }
 

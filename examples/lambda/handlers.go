@@ -107,15 +107,18 @@ func promptOf(body string, encoded bool) (prompt string, ok bool) {
 	return in.Prompt, err == nil && in.Prompt != ""
 }
 
-// statusOf tells a client when to come back and when not to.
+// statusOf tells a client when to come back and when not to. A credential that is
+// missing, or that the service refuses, is not the client's mistake and may be
+// mended soon: 503.
 func statusOf(err error) int {
-	answered := (*client.Error)(nil)
+	refusal, refused := client.AsError(err)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
-	case errors.As(err, &answered) && answered.StatusCode == http.StatusTooManyRequests:
+	case refused && refusal.StatusCode == http.StatusTooManyRequests:
 		return http.StatusTooManyRequests
-	case errors.Is(err, credential.ErrRejected), errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrNotFound):
+	case refused && refusal.StatusCode == http.StatusUnauthorized, // the service's own, where no other key is left
+		errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrNotFound):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadGateway

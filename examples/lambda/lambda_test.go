@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 const (
@@ -183,8 +183,8 @@ func TestTheFunctionAnswersAndLogsTheRequestID(t *testing.T) {
 	w.api.Accept() // no key is good any more
 	w.api.Revoke(oldKey)
 	r, id := w.invoke(`{"prompt":"hello"}`)
-	if r.StatusCode < 500 {
-		t.Errorf("status %d for a key that is dead", r.StatusCode)
+	if r.StatusCode != 503 {
+		t.Errorf("status %d for a key that is dead, want 503", r.StatusCode)
 	}
 	log := p.stop()
 	for _, want := range []string{`"msg":"credential loaded"`, `"msg":"credential rejected"`, `"msg":"call failed"`, `"requestId":"` + id + `"`} {
@@ -250,8 +250,8 @@ func TestTheStreamingVariantStreams(t *testing.T) {
 		t.Error("a stream that was cut passes for a complete one")
 	}
 	w.api.Revoke(newKey)
-	if got, err = w.runtime.Invoke(t.Context(), payload, invoked); err != nil || !bytes.Contains(got.Body, []byte(`"statusCode":5`)) {
-		t.Errorf("a call that fails from the start: %v; want a status of its own", err)
+	if got, err = w.runtime.Invoke(t.Context(), payload, invoked); err != nil || !bytes.Contains(got.Body, []byte(`"statusCode":503`)) {
+		t.Errorf("a call that fails from the start: %v; want the status 503", err)
 	}
 	p.stop()
 }

@@ -77,6 +77,7 @@ func newFunction(log *slog.Logger) (*function, error) {
 	src, err := awssecretsmanager.New(os.Getenv("SECRET_ID"), &awssecretsmanager.Options{
 		Field:        os.Getenv("SECRET_FIELD"),
 		StandbyStage: "AWSPENDING", // the next key, when a rotation has killed this one
+		ExpiryTag:    os.Getenv("EXPIRY_TAG"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("SECRET_ID: %w", err)
@@ -87,10 +88,20 @@ func newFunction(log *slog.Logger) (*function, error) {
 			return nil, fmt.Errorf("SECRET_TTL: want a duration, for example 5m: %w", err)
 		}
 	}
+	measured, err := newMetrics(os.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	logged := logEvent(log)
 	c, err := client.New(client.Config{
 		Source: src,
-		Cache:  &credential.CacheOptions{TTL: ttl, OnEvent: audit(log)},
-		Logger: log,
+		Cache: &credential.CacheOptions{TTL: ttl, OnEvent: func(e credential.Event) {
+			logged(e)
+			measured.event(e)
+		}},
+		Logger:       log,
+		Observe:      measured.observe,
+		IncludeUsage: true,
 	})
 	if err != nil {
 		return nil, err
@@ -102,20 +113,20 @@ func newFunction(log *slog.Logger) (*function, error) {
 	return &function{client: c, model: model, log: log}, nil
 }
 
-// audit logs what happens to the key. The alarms of template.yaml look for
+// logEvent logs what happens to the key. The alarms of template.yaml look for
 // these messages.
-func audit(log *slog.Logger) func(credential.Event) {
+func logEvent(log *slog.Logger) func(credential.Event) {
 	return func(e credential.Event) {
 		level := slog.LevelInfo
 		attrs := []slog.Attr{slog.String("source", e.Source), slog.String("version", e.Version), slog.Duration("age", e.Age)}
-		if e.Kind == "rejected" || e.Kind == "stale-served" {
+		if e.Kind == credential.EventRejected || e.Kind == credential.EventStaleServed {
 			level = slog.LevelWarn
 		}
 		if e.Err != nil {
 			level = slog.LevelError
 			attrs = append(attrs, slog.String("error", e.Err.Error()))
 		}
-		log.LogAttrs(context.Background(), level, "credential "+e.Kind, attrs...)
+		log.LogAttrs(context.Background(), level, "credential "+string(e.Kind), attrs...)
 	}
 }
 

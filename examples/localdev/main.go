@@ -41,7 +41,7 @@ func main() {
 
 func run(ctx context.Context, out io.Writer, model, question string) error {
 	if os.Getenv("AZURE_OPENAI_ENDPOINT") == "" || model == "" {
-		return errors.New("set AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_DEPLOYMENT")
+		return errors.New("set AZURE_OPENAI_ENDPOINT, and name the deployment with -model or AZURE_OPENAI_DEPLOYMENT")
 	}
 	if question == "" {
 		question = "Say in five words what a latchkey is."
@@ -62,11 +62,8 @@ func run(ctx context.Context, out io.Writer, model, question string) error {
 	_, err = c.Post(ctx, "chat/completions", map[string]any{
 		"model": model, "messages": []map[string]string{{"role": "user", "content": question}},
 	}, &answer)
-	if refusal := (*client.Error)(nil); errors.As(err, &refusal) && refusal.Hint() != "" {
-		return fmt.Errorf("%w: %s", err, refusal.Hint())
-	}
 	if err != nil {
-		return err
+		return err // a refusal of the service says what to do about it
 	}
 	if len(answer.Choices) == 0 {
 		return errors.New("an answer without a choice")

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 const token = "eyJ.CANARY-az-1"

@@ -4,8 +4,9 @@
 //
 // It needs nothing but Go: it starts a service that imitates OpenAI's, keeps
 // the key in a file, and calls through the official openai-go client from many
-// goroutines while it rotates the key in three ways. It exits with status 1 if
-// a call failed.
+// goroutines while it rotates the key four times: at once, with an overlap, with
+// a gap, and at once again. It exits with status 1 if a call failed, and with 2
+// if it was given an argument.
 //
 // With OPENAI_API_KEY set (and OPENAI_BASE_URL, OPENAI_MODEL if wanted) it makes
 // one real call instead.
@@ -26,6 +27,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if len(os.Args) > 1 {
+		fmt.Fprintln(os.Stderr, "quickstart: unknown argument; it takes none, only variables: OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL")
+		stop()
+		os.Exit(2) //nolint:gocritic // stop has run
+	}
 	run := rotateUnderLoad
 	if os.Getenv("OPENAI_API_KEY") != "" {
 		run = oneRealCall

@@ -50,7 +50,8 @@ func rotateUnderLoad(ctx context.Context) error {
 			s.account.read()
 			return file.Retrieve(ctx)
 		}),
-		Cache: &credential.CacheOptions{OnEvent: s.account.event},
+		Cache:   &credential.CacheOptions{OnEvent: s.account.event},
+		Observe: s.account.sent,
 	})
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func rotateUnderLoad(ctx context.Context) error {
 	err = s.rotations(ctx)
 	cancel()
 	load.Wait()
-	s.account.table(s.service.Stats().Unauthorized)
+	s.account.table()
 	if err == nil {
 		err = s.account.verdict()
 	}
@@ -137,7 +138,7 @@ func (s *stage) watch(ctx context.Context, d time.Duration) error {
 	for range d / time.Second {
 		select {
 		case <-time.After(time.Second):
-			s.account.status(s.service.Stats().Unauthorized)
+			s.account.status()
 		case <-ctx.Done():
 			return ctx.Err()
 		}

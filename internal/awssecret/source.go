@@ -1,12 +1,12 @@
-// Package awssecret is what the two sources of AWS secrets have in common:
-// which version and field of a secret is the key, and which the standby.
+// Package awssecret is what the sources of AWS secrets and parameters have in
+// common: which version and field of them is the key, and which the standby.
 package awssecret
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/document"
@@ -15,7 +15,12 @@ import (
 // A Ref says where the key and its standbys are. The sources' Options explain
 // the fields.
 type Ref struct {
-	ID, Field, StandbyField, StandbyStage, VersionStage, VersionID string
+	ID, Field, StandbyField, Stage, StandbyStage, Version string
+
+	Scheme credential.Scheme
+	// Parameter tells that ID is that of a parameter in Parameter Store. A stage
+	// is then a label, and a version is a number.
+	Parameter bool
 }
 
 // A Query is one read.
@@ -26,11 +31,14 @@ type Query struct {
 	Fresh bool
 }
 
-// A Version is one version of a secret. The text is behind a func, so that no
-// printer by reflection shows it.
+// A Version is one version of a secret. The text is behind a func, so
+// that printing the struct does not show it.
 type Version struct {
 	ID   string
 	Text func() string
+	// Expires is when the key of the primary stops being valid; zero if that is
+	// not known.
+	Expires time.Time
 }
 
 // A role is what a Source does with the documents that are read.
@@ -45,6 +53,7 @@ const (
 // A Source is one key of a secret.
 type Source struct {
 	name, label, field string
+	scheme             credential.Scheme
 	query              Query
 	link               *link
 	role               role
@@ -57,8 +66,8 @@ type Source struct {
 // has to have passed Check.
 func New(name string, ref Ref, cached bool, read func(context.Context, Query) (Version, error)) *Source {
 	primary := Source{
-		name: name, label: label(name, ref.ID, "", ref.VersionStage), field: ref.Field, read: read,
-		query: Query{Stage: ref.VersionStage, Pin: ref.VersionID, Fresh: !cached},
+		name: name, label: label(name, ref.ID, "", ref.Stage), field: ref.Field, scheme: ref.Scheme, read: read,
+		query: Query{Stage: ref.Stage, Pin: ref.Version, Fresh: !cached},
 		link:  &link{}, standby: func() *Source { return nil },
 	}
 	if ref.StandbyStage != "" {
@@ -71,7 +80,7 @@ func New(name string, ref Ref, cached bool, read func(context.Context, Query) (V
 		other := primary
 		other.field, other.role = ref.StandbyField, takesOver
 		primary.role = handsOver
-		other.label = label(name, ref.ID, ref.StandbyField, ref.VersionStage)
+		other.label = label(name, ref.ID, ref.StandbyField, ref.Stage)
 		primary.standby = func() *Source { return &other }
 	}
 	return &primary
@@ -109,9 +118,16 @@ func (s *Source) retrieve(ctx context.Context, q Query) (credential.Value, error
 	text, err := document.Field(doc.Text(), s.field)
 	if err != nil {
 		return credential.Value{}, &credential.SourceError{Source: s.label, Op: fmt.Sprintf("read version %q", doc.ID), Err: err,
-			Hint: "store the key as text under that field, or name the field that holds it"}
+			Hint: "name the field that holds the key as text"}
 	}
-	return credential.Value{Secret: credential.NewSecret(text), Version: doc.ID, Source: s.label}, nil
+	v := credential.Value{Secret: credential.NewSecret(text), Scheme: s.scheme, Version: doc.ID, Source: s.label, Fixed: q.Pin != ""}
+	// It is that of the key in Field, not of another one. A time that is past says
+	// that nobody keeps it up to date; whether the key still works, the service
+	// knows.
+	if s.role != takesOver && doc.Expires.After(now()) {
+		v.Expires = doc.Expires
+	}
+	return v, nil
 }
 
 func (s *Source) version(ctx context.Context, q Query) (Version, error) {
@@ -138,8 +154,8 @@ func (s *Source) Renew(ctx context.Context, _ credential.Rejection) (credential.
 	s.link.reject() // also for the standby, which is asked next
 	if q.Pin != "" {
 		return credential.Value{}, &credential.SourceError{Source: s.label, Op: "renew",
-			Err:  fmt.Errorf("the key was rejected, and VersionID pins version %q", q.Pin),
-			Hint: "name the version that holds a valid key, or leave VersionID out to follow rotations"}
+			Err:  fmt.Errorf("the key was rejected, and Version pins version %q", q.Pin),
+			Hint: "name the version that holds a valid key, or leave Version out to follow rotations"}
 	}
 	return s.retrieve(ctx, q)
 }
@@ -154,78 +170,3 @@ func (s *Source) Standby() credential.Source {
 
 // String names the secret.
 func (s *Source) String() string { return s.label }
-
-// Check reports what is wrong with ref, or returns the region of an ARN; it is
-// empty for a name.
-func (ref *Ref) Check() (region string, err error) {
-	region, err = checkID(ref.ID)
-	if err != nil {
-		return "", err
-	}
-	return region, ref.check()
-}
-
-func checkID(id string) (region string, err error) {
-	const hint = "want a secret's name, for example prod/openai, or its ARN"
-	switch {
-	case id == "":
-		return "", errors.New("the secret's id is empty: " + hint)
-	case strings.HasPrefix(id, "sk-"):
-		return "", errors.New("the secret's id starts like a key: " + hint)
-	}
-	name := id
-	if strings.HasPrefix(id, "arn:") {
-		part := strings.SplitN(id, ":", 7)
-		if len(part) != 7 || part[2] != "secretsmanager" || part[3] == "" || part[5] != "secret" {
-			return "", errors.New("the ARN is not one of a secret: want arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
-		}
-		region, name = part[3], part[6]
-		// It becomes a part of a host's name.
-		if strings.Trim(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return "", errors.New("the region in the ARN is malformed")
-		}
-	}
-	if len(name) == 0 || len(name) > 512 {
-		return "", fmt.Errorf("the secret's name has %d characters, AWS takes 1 to 512: %s", len(name), hint)
-	}
-	for i, c := range name {
-		if !nameChar(c) {
-			return "", fmt.Errorf("character %d of the secret's name is not a letter, a digit or one of /_+=.@!-: %s", i+1, hint)
-		}
-	}
-	return region, nil
-}
-
-// nameChar admits what CreateSecret does, and the ! of secrets that other
-// services of AWS manage.
-func nameChar(c rune) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("/_+=.@!-", c)
-}
-
-func (ref *Ref) check() error {
-	for name, field := range map[string]string{"Field": ref.Field, "StandbyField": ref.StandbyField} {
-		if err := document.Check(field); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	for name, v := range map[string]string{"VersionStage": ref.VersionStage, "StandbyStage": ref.StandbyStage, "VersionID": ref.VersionID} {
-		if len(v) > 256 || strings.ContainsFunc(v, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			return fmt.Errorf("%s is malformed: AWS takes up to 256 characters without spaces", name)
-		}
-	}
-	stage := ref.VersionStage
-	if stage == "" {
-		stage = "AWSCURRENT"
-	}
-	switch {
-	case ref.VersionID != "" && ref.VersionStage != "":
-		return errors.New("VersionID pins a version and VersionStage follows one: leave one of them out")
-	case ref.StandbyField != "" && ref.Field == "":
-		return errors.New("StandbyField needs Field: without it the whole secret is the key")
-	case ref.StandbyField != "" && ref.StandbyField == ref.Field:
-		return errors.New("StandbyField is Field: name the field of another key")
-	case ref.VersionID == "" && ref.StandbyStage == stage:
-		return fmt.Errorf("StandbyStage %q is the stage that is read anyway: name another one, for example AWSPENDING", stage)
-	}
-	return nil
-}

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,6 +16,9 @@ import (
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/platform"
+	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
 // The names of identities, in errors and in Value.Source.
@@ -30,15 +34,14 @@ const (
 // asked is what AZURE_TOKEN_CREDENTIALS leaves of the list. The values are
 // azidentity's.
 type asked struct {
-	names  map[string]bool
-	said   bool // it is set
-	single bool // it names one
+	names map[string]bool
+	said  bool // it is set
 }
 
 func readAsked() (asked, error) {
 	dev, prod := []string{cli, developer, shell}, []string{principal, workload, managed}
-	set := func(single bool, names ...string) (asked, error) {
-		a := asked{names: map[string]bool{}, said: true, single: single}
+	set := func(names ...string) (asked, error) {
+		a := asked{names: map[string]bool{}, said: true}
 		for _, n := range names {
 			a.names[n] = true
 		}
@@ -47,25 +50,25 @@ func readAsked() (asked, error) {
 	value := strings.TrimSpace(os.Getenv("AZURE_TOKEN_CREDENTIALS"))
 	switch strings.ToLower(value) {
 	case "":
-		a, err := set(false, append(prod, dev...)...)
+		a, err := set(append(prod, dev...)...)
 		a.said = false
 		return a, err
 	case "dev":
-		return set(false, dev...)
+		return set(dev...)
 	case "prod":
-		return set(false, prod...)
+		return set(prod...)
 	case "environmentcredential":
-		return set(true, principal)
+		return set(principal)
 	case "workloadidentitycredential":
-		return set(true, workload)
+		return set(workload)
 	case "managedidentitycredential":
-		return set(true, managed)
+		return set(managed)
 	case "azureclicredential":
-		return set(true, cli)
+		return set(cli)
 	case "azuredeveloperclicredential":
-		return set(true, developer)
+		return set(developer)
 	case "azurepowershellcredential":
-		return set(true, shell)
+		return set(shell)
 	}
 	return asked{}, errors.New("it is none of dev, prod, EnvironmentCredential, WorkloadIdentityCredential, ManagedIdentityCredential, " +
 		"AzureCLICredential, AzureDeveloperCLICredential, AzurePowerShellCredential")
@@ -73,13 +76,12 @@ func readAsked() (asked, error) {
 
 // candidates lists the identities to try, in order, and says of the others
 // what they lack. The error is final: something is configured, and wrong.
-func (c *Credential) candidates() (list []*identity, missing []string, err error) {
+func (c *Credential) candidates(here platform.Place) (list []*identity, missing []string, err error) {
 	want, err := readAsked()
 	if err != nil {
 		return nil, nil, c.broken("AZURE_TOKEN_CREDENTIALS", err, "correct it or unset it")
 	}
-	here := platform()
-	for _, find := range []func(asked, string) (*identity, string, error){c.principal, c.workload, c.endpoint} {
+	for _, find := range []func(asked, platform.Place) (*identity, string, error){c.principal, c.workload, c.endpoint} {
 		id, lack, err := find(want, here)
 		switch {
 		case err != nil:
@@ -97,7 +99,7 @@ func (c *Credential) candidates() (list []*identity, missing []string, err error
 	case machine == nil:
 		missing = append(missing, why)
 		return developers, missing, nil
-	case c.clientID() != "" || want.single:
+	case machine.ready == nil: // it is configured
 		return append([]*identity{machine}, developers...), missing, nil
 	}
 	return append(developers, machine), missing, nil
@@ -112,7 +114,7 @@ func (c *Credential) tenantID() string {
 }
 
 // principal is the service principal of the environment.
-func (c *Credential) principal(want asked, _ string) (*identity, string, error) {
+func (c *Credential) principal(want asked, _ platform.Place) (*identity, string, error) {
 	if !want.names[principal] {
 		return nil, "", nil
 	}
@@ -130,7 +132,7 @@ func (c *Credential) principal(want asked, _ string) (*identity, string, error) 
 	var err error
 	if secret != "" {
 		cred, err = azidentity.NewClientSecretCredential(c.tenantID(), c.clientID(), secret, &azidentity.ClientSecretCredentialOptions{
-			ClientOptions: c.clientOptions(c.web), DisableInstanceDiscovery: c.opts().DisableInstanceDiscovery, AdditionallyAllowedTenants: otherTenants(),
+			ClientOptions: c.clientOptions(c.web, Retries), DisableInstanceDiscovery: c.opts().DisableInstanceDiscovery, AdditionallyAllowedTenants: otherTenants(),
 		})
 	} else {
 		cred, err = c.certificate(path)
@@ -142,11 +144,11 @@ func (c *Credential) principal(want asked, _ string) (*identity, string, error) 
 }
 
 func (c *Credential) certificate(path string) (azcore.TokenCredential, error) {
-	data, err := os.ReadFile(path)
+	file, err := smallfile.Read(path, smallfile.Max)
 	if err != nil {
-		return nil, c.broken("AZURE_CLIENT_CERTIFICATE_PATH", errors.New("the file cannot be read"), "let the process read it, or correct the path")
+		return nil, c.broken("AZURE_CLIENT_CERTIFICATE_PATH", fmt.Errorf("the file cannot be read: %w", err), "let the process read it, or correct the path")
 	}
-	certs, key, err := azidentity.ParseCertificates(data, []byte(os.Getenv("AZURE_CLIENT_CERTIFICATE_PASSWORD")))
+	certs, key, err := azidentity.ParseCertificates(file.Text, []byte(os.Getenv("AZURE_CLIENT_CERTIFICATE_PASSWORD")))
 	if err != nil {
 		return nil, c.broken("AZURE_CLIENT_CERTIFICATE_PATH", errors.New("the file is no PEM or PKCS#12 with a certificate and its private key"),
 			"check it, and AZURE_CLIENT_CERTIFICATE_PASSWORD; PKCS#12 with an algorithm that Go does not know has to be converted to PEM")
@@ -160,13 +162,13 @@ func (c *Credential) certificate(path string) (azcore.TokenCredential, error) {
 	}
 	chain := strings.ToLower(os.Getenv("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN"))
 	return azidentity.NewClientCertificateCredential(c.tenantID(), c.clientID(), certs, key, &azidentity.ClientCertificateCredentialOptions{ //nolint:wrapcheck // unbuilt does
-		ClientOptions: c.clientOptions(c.web), DisableInstanceDiscovery: c.opts().DisableInstanceDiscovery, AdditionallyAllowedTenants: otherTenants(),
+		ClientOptions: c.clientOptions(c.web, Retries), DisableInstanceDiscovery: c.opts().DisableInstanceDiscovery, AdditionallyAllowedTenants: otherTenants(),
 		SendCertificateChain: chain == "1" || chain == "true",
 	})
 }
 
 // workload is the federated identity of a Kubernetes service account.
-func (c *Credential) workload(want asked, _ string) (*identity, string, error) {
+func (c *Credential) workload(want asked, _ platform.Place) (*identity, string, error) {
 	if !want.names[workload] {
 		return nil, "", nil
 	}
@@ -176,14 +178,29 @@ func (c *Credential) workload(want asked, _ string) (*identity, string, error) {
 	if err := c.needs(workload); err != nil {
 		return nil, "", err
 	}
-	cred, err := azidentity.NewWorkloadIdentityCredential(&azidentity.WorkloadIdentityCredentialOptions{
-		ClientID: c.clientID(), TenantID: c.tenantID(), ClientOptions: c.clientOptions(c.web),
-		DisableInstanceDiscovery: c.opts().DisableInstanceDiscovery, AdditionallyAllowedTenants: otherTenants(),
+	// Not the SDK's own credential of that name, which reads any file.
+	cred, err := azidentity.NewClientAssertionCredential(c.tenantID(), c.clientID(), c.assertion, &azidentity.ClientAssertionCredentialOptions{
+		ClientOptions: c.clientOptions(c.web, Retries), DisableInstanceDiscovery: c.opts().DisableInstanceDiscovery, AdditionallyAllowedTenants: otherTenants(),
 	})
 	if err != nil {
 		return nil, "", c.unbuilt(workload, err)
 	}
 	return &identity{name: workload, get: cred.GetToken}, "", nil
+}
+
+// assertion reads the token of the service account. The SDK makes text of its
+// error, and so that is noted.
+func (c *Credential) assertion(ctx context.Context) (string, error) {
+	const variable = "AZURE_FEDERATED_TOKEN_FILE"
+	file, err := smallfile.Read(os.Getenv(variable), smallfile.Max)
+	if err != nil {
+		broken := c.broken(variable, fmt.Errorf("the file cannot be read: %w", err), "mount the token, and let the process read it")
+		broken.Transient = true // the kubelet replaces it
+		seen, _ := ctx.Value(seenKey{}).(*Seen)
+		seen.note(&Seen{Err: broken})
+		return "", broken
+	}
+	return strings.TrimSpace(string(file.Text)), nil
 }
 
 // needs checks the two ids that an application is known by.
@@ -197,7 +214,7 @@ func (c *Credential) needs(name string) error {
 }
 
 // endpoint is the managed identity of a platform that names its endpoint.
-func (c *Credential) endpoint(want asked, here string) (*identity, string, error) {
+func (c *Credential) endpoint(want asked, here platform.Place) (*identity, string, error) {
 	if !want.names[managed] {
 		return nil, "", nil
 	}
@@ -207,7 +224,7 @@ func (c *Credential) endpoint(want asked, here string) (*identity, string, error
 	}
 	if source == managedidentity.DefaultToIMDS {
 		lack := managed + ": IDENTITY_ENDPOINT and IDENTITY_HEADER are unset"
-		if here == azure {
+		if here.Cloud == platform.Azure && here.Service != "" && here.Service != platform.Kubernetes {
 			lack += ", which they are while the app has no identity: assign one"
 		}
 		return nil, lack, nil
@@ -218,9 +235,11 @@ func (c *Credential) endpoint(want asked, here string) (*identity, string, error
 
 // managed builds the managed identity.
 func (c *Credential) managed(pinned bool) (*identity, error) {
-	o := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: c.clientOptions(c.mi)}
-	if pinned { // the SDK pins the endpoint's certificate, in its own transport only
-		o.Transport = c.opts().ClientOptions.Transport
+	o := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: c.clientOptions(c.mi, patience)}
+	if pinned && c.opts().Transport == nil { // the SDK pins the endpoint's certificate, in a plain transport only
+		direct := leaf.NewTransport(nil)
+		direct.Proxy = nil
+		o.Transport = &http.Client{Transport: direct}
 	}
 	if id := c.clientID(); id != "" {
 		o.ID = azidentity.ClientID(id)
@@ -241,12 +260,12 @@ func (c *Credential) managed(pinned bool) (*identity, error) {
 }
 
 // developers are the tools that a developer may be logged in to.
-func (c *Credential) developers(want asked, here string) (list []*identity, missing []string) {
+func (c *Credential) developers(want asked, here platform.Place) (list []*identity, missing []string) {
 	if !want.names[cli] && !want.names[developer] && !want.names[shell] {
 		return nil, nil
 	}
-	if here != "" && !want.said {
-		return nil, []string{"developer identity: not looked for on " + here}
+	if here.Service != "" && !want.said {
+		return nil, []string{"developer identity: not looked for on " + here.Name()}
 	}
 	tenant, others := c.tenantID(), otherTenants()
 	for _, tool := range []struct {
@@ -312,11 +331,11 @@ func onPath(tool string) bool {
 	return false
 }
 
-func (c *Credential) clientOptions(t policy.Transporter) policy.ClientOptions {
+func (c *Credential) clientOptions(t policy.Transporter, retries func(policy.RetryOptions) policy.RetryOptions) policy.ClientOptions {
 	o := c.opts().ClientOptions
 	o.Transport = t
 	if o.Retry.MaxRetries == 0 && o.Retry.RetryDelay == 0 && o.Retry.MaxRetryDelay == 0 {
-		o.Retry = Retries(o.Retry)
+		o.Retry = retries(o.Retry)
 	}
 	return o
 }
@@ -328,7 +347,7 @@ func otherTenants() []string {
 	return nil
 }
 
-func (c *Credential) broken(variable string, err error, hint string) error {
+func (c *Credential) broken(variable string, err error, hint string) *credential.SourceError {
 	return &credential.SourceError{Source: c.opts().Source, Op: "read " + variable, Err: err, Hint: hint}
 }
 

@@ -1,16 +1,12 @@
 package azurecred
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"strings"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/azurename"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 const hintDNS = "check the name, and the DNS of the network: behind a private endpoint its zone has to be linked to the virtual network"
@@ -31,10 +27,12 @@ func entraCode(code int, scopes []string) (what, hint string, transient bool) {
 		return say("the tenant has no such application"), "check AZURE_CLIENT_ID, and that AZURE_TENANT_ID is the tenant of the application", false
 	case 90002, 900023, 50128:
 		return say("there is no such tenant"), "check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST", false
+	case 50049:
+		return say("the public cloud does not know the authority"), "set DisableInstanceDiscovery if it is the authority of a private cloud, else correct AZURE_AUTHORITY_HOST", false
 	case 50020, 50178, 90072:
 		return say("the account belongs to another tenant"), "log in to the tenant of the resource, or set AZURE_TENANT_ID", false
 	case 500011, 500014, 70011, 1002012, 28002:
-		return say(fmt.Sprintf("the tenant knows no resource of the scope %q", scope)), "check the scope and the cloud: https://cognitiveservices.azure.com/.default in the public one", false
+		return say(fmt.Sprintf("the tenant knows no resource of the scope %q", scope)), hintScope(scope), false
 	case 70021, 700211, 700212, 700213, 700223:
 		return say("no federated credential of the application fits this token"), "compare issuer, subject and audience of the federated credential with the service account", false
 	case 700024:
@@ -49,42 +47,22 @@ func entraCode(code int, scopes []string) (what, hint string, transient bool) {
 	return fmt.Sprintf("AADSTS%d", code), fmt.Sprintf("see https://login.microsoftonline.com/error?code=%d", code), false
 }
 
-// Network explains why no answer came from host. The texts of net/http stay
-// out: they hold URLs.
-func Network(err error, host string) (cause, hint string) {
-	if host == "" {
-		host = "the host"
+// hintScope says which authority gives tokens of a scope.
+func hintScope(scope string) string {
+	c, ok := azurename.OfScope(scope)
+	if !ok {
+		return "check the scope and the cloud: " + azurename.DefaultScope + " in the public one"
 	}
-	dns, verify := (*net.DNSError)(nil), (*tls.CertificateVerificationError)(nil)
-	authority, name, invalid := x509.UnknownAuthorityError{}, x509.HostnameError{}, x509.CertificateInvalidError{}
-	timeout := (net.Error)(nil)
-	switch {
-	case errors.As(err, &dns):
-		return fmt.Sprintf("DNS: %s cannot be resolved", host), hintDNS
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		what := "has expired, or is not valid yet"
-		if invalid.Cert != nil {
-			what = fmt.Sprintf("is valid from %s to %s, and here it is %s", stamp(invalid.Cert.NotBefore), stamp(invalid.Cert.NotAfter), stamp(now()))
-		}
-		return fmt.Sprintf("TLS: the certificate of %s %s", host, what), "renew it, or set the clock here"
-	case errors.As(err, &authority):
-		return fmt.Sprintf("TLS: the certificate of %s is signed by an unknown authority", host),
-			"a proxy that opens TLS needs its authority in the system's store or in SSL_CERT_FILE"
-	case errors.As(err, &name):
-		return fmt.Sprintf("TLS: the certificate that was shown is not for %s", host), "check the name, its DNS and proxies on the way"
-	case errors.As(err, &invalid), errors.As(err, &verify):
-		return fmt.Sprintf("TLS: the certificate of %s is not valid", host), "check the clock and proxies on the way"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Sprintf("%s did not answer in time", host), "check the route, firewalls and proxies to it"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, http.ErrUseLastResponse):
-		return fmt.Sprintf("%s closed the connection without an answer", host), "try again; check proxies on the way"
-	}
-	return fmt.Sprintf("no connection to %s", host), "check that it is up and that the network lets this process reach it"
+	return "the scope is that of " + c.Name + ": set AZURE_AUTHORITY_HOST to " + c.Authority() + " if the resource is there, else correct the endpoint or the scope"
 }
 
-func isNetwork(err error) bool {
-	op, dns, verify, netErr := (*net.OpError)(nil), (*net.DNSError)(nil), (*tls.CertificateVerificationError)(nil), (net.Error)(nil)
-	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &verify) || errors.As(err, &netErr)
+// Network explains why no answer came from host.
+func Network(err error, host string) leaf.Fault {
+	hint := hintDNS
+	if _, ok := azurename.OfAuthority(host); ok {
+		hint = "check AZURE_AUTHORITY_HOST, and the DNS of the network"
+	}
+	return leaf.Hints{DNS: hint}.Explain(err, host)
 }
 
 func now() time.Time { return time.Now() }

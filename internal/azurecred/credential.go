@@ -3,12 +3,18 @@ package azurecred
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
 	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/leaf"
+	"github.com/latchkey-go/latchkey/internal/platform"
 )
 
 // Options configures a [Credential].
@@ -18,7 +24,9 @@ type Options struct {
 	// TenantID and ClientID take precedence over AZURE_TENANT_ID and
 	// AZURE_CLIENT_ID.
 	TenantID, ClientID string
-	// ClientOptions are for the requests to identity endpoints.
+	// Transport carries the requests to identity endpoints; nil is our own.
+	Transport http.RoundTripper
+	// ClientOptions are for the rest of those requests. Their Transport is not used.
 	ClientOptions policy.ClientOptions
 	// DisableInstanceDiscovery is for clouds that the public authority does
 	// not know.
@@ -49,9 +57,20 @@ func New(opts Options) (*Credential, error) {
 	if err := checkID("ClientID", opts.ClientID); err != nil {
 		return nil, err
 	}
+	if err := CheckClientOptions(opts.ClientOptions); err != nil {
+		return nil, err
+	}
 	c := &Credential{opts: func() *Options { return &opts }, slot: make(chan struct{}, 1)}
-	c.mi, c.web = transporters(opts.ClientOptions.Transport)
+	c.mi, c.web = transporters(opts.Transport)
 	return c, nil
+}
+
+// CheckClientOptions keeps out what has no effect.
+func CheckClientOptions(o policy.ClientOptions) error {
+	if o.Transport != nil {
+		return errors.New("ClientOptions.Transport has no effect; set Options.Transport")
+	}
+	return nil
 }
 
 // An identity is one way to get tokens.
@@ -59,8 +78,14 @@ type identity struct {
 	name string
 	// get asks the SDK.
 	get func(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error)
-	// ready reports whether it is worth asking; nil means yes.
+	// ready reports whether it is worth asking; nil means that it is configured.
 	ready func(context.Context) error
+	// named tells that somebody asks for it by name, and why says what makes it
+	// configured, for its errors.
+	named bool
+	why   string
+	// here is where it was chosen.
+	here platform.Place
 }
 
 // GetToken returns a token of the first identity that is available, and from
@@ -79,24 +104,25 @@ func (c *Credential) Token(ctx context.Context, tro policy.TokenRequestOptions) 
 		token, err := c.ask(ctx, w, tro)
 		return token, w.name, err
 	}
-	list, missing, err := c.candidates()
+	here := platform.From(ctx).Place()
+	list, missing, err := c.candidates(here)
 	if err != nil {
 		return azcore.AccessToken{}, "", err
 	}
+	guess := false
 	for _, id := range list {
 		token, err := c.ask(ctx, id, tro)
 		switch {
 		case err == nil:
-			c.keep(id)
+			c.keep(id, here)
 			return token, id.name, nil
-		case ctx.Err() != nil:
-			return azcore.AccessToken{}, "", c.done(ctx, id.name)
-		case !errors.Is(err, credential.ErrUnavailable):
+		case ctx.Err() != nil || !errors.Is(err, credential.ErrUnavailable):
 			return azcore.AccessToken{}, "", err
 		}
 		missing = append(missing, id.name+": "+reason(err))
+		guess = guess || isGuess(err)
 	}
-	return azcore.AccessToken{}, "", c.nothing(missing)
+	return azcore.AccessToken{}, "", c.nothing(here, missing, guess)
 }
 
 func (c *Credential) current() *identity {
@@ -108,10 +134,10 @@ func (c *Credential) current() *identity {
 	return c.winner()
 }
 
-func (c *Credential) keep(id *identity) {
+func (c *Credential) keep(id *identity, here platform.Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	won := &identity{name: id.name, get: id.get} // it need not be looked for again
+	won := &identity{name: id.name, get: id.get, named: id.named, why: id.why, here: here} // it need not be looked for again
 	c.winner = func() *identity { return won }
 }
 
@@ -122,13 +148,13 @@ func (c *Credential) Reset() {
 	if w == nil {
 		return
 	}
-	list, _, err := c.candidates()
+	list, _, err := c.candidates(w.here)
 	if err != nil {
 		return // the next token tells
 	}
 	for _, id := range list {
 		if id.name == w.name {
-			c.keep(id)
+			c.keep(id, w.here)
 			return
 		}
 	}
@@ -137,6 +163,8 @@ func (c *Credential) Reset() {
 // ask gets a token in a goroutine of its own: in the SDK a caller that waits
 // for another one is deaf to its context.
 func (c *Credential) ask(ctx context.Context, id *identity, tro policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	ctx, cancel := leaf.Early(ctx)
+	defer cancel()
 	token, seen, err := Detached(ctx, func(ctx context.Context) (azcore.AccessToken, error) {
 		if id.ready != nil {
 			if err := id.ready(ctx); err != nil {
@@ -149,39 +177,47 @@ func (c *Credential) ask(ctx context.Context, id *identity, tro policy.TokenRequ
 	case err == nil:
 		return token, nil
 	case ctx.Err() != nil:
-		return azcore.AccessToken{}, c.done(ctx, id.name)
+		return azcore.AccessToken{}, c.done(ctx, id, seen)
 	}
-	return azcore.AccessToken{}, explain(&failure{source: c.opts().Source, identity: id.name, scopes: tro.Scopes, seen: seen, err: err})
+	return azcore.AccessToken{}, explain(&failure{source: c.opts().Source, identity: id.name, scopes: tro.Scopes, authority: c.authority(), seen: seen, err: err, id: id})
 }
 
-func (c *Credential) done(ctx context.Context, name string) error {
-	return &credential.SourceError{Source: c.opts().Source, Op: "get a token from " + name, Err: context.Cause(ctx), Transient: true}
+// authority is the host that is configured to give tokens; empty if none is.
+func (c *Credential) authority() string {
+	u, err := url.Parse(first(c.opts().ClientOptions.Cloud.ActiveDirectoryAuthorityHost, os.Getenv("AZURE_AUTHORITY_HOST")))
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
-// Detached runs get in a goroutine of its own and leaves it when ctx ends. A
-// panic of get is the goroutine's end, and an error here.
+// done says that ctx has ended, and what the last of the requests came to: the
+// SDK may have been waiting to try again.
+func (c *Credential) done(ctx context.Context, id *identity, seen *Seen) error {
+	out := &credential.SourceError{Source: c.opts().Source, Op: "get a token from " + id.name, Err: context.Cause(ctx), Transient: true}
+	s := seen.last()
+	last := ""
+	switch {
+	case s.Err != nil:
+		n := Network(s.Err, s.Host)
+		last, out.Hint = n.Err.Error(), n.Hint
+	case s.Status != 0:
+		last = fmt.Sprintf("%s answered %d", s.Host, s.Status)
+	case s.Host != "":
+		last = s.Host + " did not answer in time"
+	}
+	if last != "" {
+		out.Err = fmt.Errorf("%w: %s", out.Err, last)
+	}
+	if id.name == managed {
+		out.Hint = id.hint()
+	}
+	return out
+}
+
+// Detached is [leaf.Detached], and tells how the requests of the SDK ended.
 func Detached[T any](ctx context.Context, get func(context.Context) (T, error)) (T, *Seen, error) {
-	type answer struct {
-		v   T
-		err error
-	}
 	seen := &Seen{}
-	answers := make(chan answer, 1)
-	go func() {
-		a := answer{err: errors.New("the SDK ended its goroutine")}
-		defer func() {
-			if recover() != nil { // its value may hold anything
-				a = answer{err: errors.New("the SDK panicked")}
-			}
-			answers <- a
-		}()
-		a.v, a.err = get(seen.watch(ctx))
-	}()
-	select {
-	case a := <-answers:
-		return a.v, seen, a.err
-	case <-ctx.Done():
-		var none T
-		return none, seen, context.Cause(ctx)
-	}
+	v, err := leaf.Detached(seen.watch(ctx), get)
+	return v, seen, err //nolint:wrapcheck // the caller explains it
 }

@@ -11,9 +11,9 @@
 //     Functions, Container Apps, Arc, Service Fabric, Cloud Shell, Azure ML;
 //  4. where no platform has left its marks, the developer's own identity: az,
 //     azd, PowerShell;
-//  5. where no platform but Azure has, the managed identity of a virtual
-//     machine, if its endpoint answers as Azure's does. It comes before 4 if
-//     a client id is set.
+//  5. the managed identity of a virtual machine: configured, and before 4, if the
+//     machine is known to be in Azure or somebody names the identity; not
+//     asked on another machine; probed where nothing is known.
 //
 // The first that is configured is the only one: if it fails, no other identity
 // takes its place. AZURE_TOKEN_CREDENTIALS narrows the list, as for

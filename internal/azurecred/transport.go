@@ -3,75 +3,49 @@ package azurecred
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
-
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-)
 
-const (
-	// maxAnswer bounds what is read of an answer; a token has some KiB.
-	maxAnswer   = 1 << 20
-	dialTimeout = 10 * time.Second
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 // transporters returns one for managed identities and one for the authority.
-// The endpoints of managed identities are on the machine itself: a proxy from
-// the environment must not see their tokens.
-func transporters(own policy.Transporter) (mi, web policy.Transporter) {
-	if own != nil {
-		return &watched{own.Do}, &watched{own.Do}
-	}
-	return &watched{NewClient(nil).Do}, &watched{NewClient(http.ProxyFromEnvironment).Do}
+// The endpoints of managed identities are on the machine itself or beside it: a
+// proxy from the environment must not see their tokens.
+func transporters(own http.RoundTripper) (mi, web policy.Transporter) {
+	return watch(leaf.HTTP{Transport: own, Plain: leaf.Nearby, NoProxy: true}), Transporter(own)
 }
 
-// NewClient returns a client for the SDKs. It follows no redirect, which would
-// carry credentials away. It keeps no idle connection: tokens are read about
-// once an hour, and a process that was frozen in between would use a dead one.
-func NewClient(proxy func(*http.Request) (*url.URL, error)) *http.Client {
-	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:               proxy,
-			DialContext:         dialer.DialContext,
-			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: dialTimeout,
-			ForceAttemptHTTP2:   true,
-			DisableKeepAlives:   true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
+// Transporter returns the HTTP client for an Azure service, whose requests
+// go by own if that is not nil. How they end is seen by [Detached].
+func Transporter(own http.RoundTripper) policy.Transporter { return watch(leaf.HTTP{Transport: own}) }
 
-// Watch returns t with its answers capped, and seen by [Detached].
-func Watch(t policy.Transporter) policy.Transporter { return &watched{t.Do} }
+func watch(h leaf.HTTP) policy.Transporter { return &watched{h.Client().Do} }
 
-// A watched transporter caps answers and notes how requests end: the SDK makes
-// text of errors on their way up.
+// A watched transporter notes how requests end: the SDK makes text of errors on
+// their way up.
 type watched struct {
 	do func(*http.Request) (*http.Response, error)
 }
 
 func (w *watched) Do(req *http.Request) (*http.Response, error) {
-	resp, err := w.do(req)
 	seen, _ := req.Context().Value(seenKey{}).(*Seen)
+	seen.asking(req.URL.Hostname())
+	resp, err := w.do(req)
 	if err != nil {
 		seen.note(&Seen{Err: err, Host: req.URL.Hostname()})
 		return nil, err //nolint:wrapcheck // azcore looks at it
 	}
 	if resp.StatusCode < 300 {
-		resp.Body = &capped{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+		seen.good(resp.StatusCode, req.URL.Hostname())
 		return resp, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
 		seen.note(&Seen{Err: err, Host: req.URL.Hostname()})
@@ -82,11 +56,6 @@ func (w *watched) Do(req *http.Request) (*http.Response, error) {
 	note.Host = req.URL.Hostname()
 	seen.note(note)
 	return resp, nil
-}
-
-type capped struct {
-	io.Reader
-	io.Closer
 }
 
 // Seen is how the last request of a call ended.
@@ -103,6 +72,9 @@ type Seen struct {
 	// AADSTS and AKV are numbers of Entra and Key Vault in its text: 7000215,
 	// 10022. They are 0 if there is none.
 	AADSTS, AKV int
+	// Good is the status of the last answer below 300, and From its host.
+	Good int
+	From string
 
 	mu sync.Mutex
 }
@@ -113,6 +85,16 @@ func (s *Seen) watch(ctx context.Context) context.Context {
 	return context.WithValue(ctx, seenKey{}, s)
 }
 
+// good notes an answer that may not come from Azure all the same.
+func (s *Seen) good(status int, host string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Good, s.From = status, host
+}
+
 func (s *Seen) note(n *Seen) {
 	if s == nil {
 		return
@@ -121,6 +103,30 @@ func (s *Seen) note(n *Seen) {
 	defer s.mu.Unlock()
 	s.Err, s.Host, s.Status = n.Err, n.Host, n.Status
 	s.Code, s.Inner, s.AADSTS, s.AKV = n.Code, n.Inner, n.AADSTS, n.AKV
+}
+
+// asking notes whom the first request goes to. What came of a request stays
+// until there is more to tell of the next.
+func (s *Seen) asking(host string) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Host == "" {
+		s.Host = host
+	}
+}
+
+// last returns a copy of s, which a request that still runs may change.
+func (s *Seen) last() *Seen {
+	last := &Seen{}
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		last.note(s)
+	}
+	return last
 }
 
 // read takes out of an error's body what can be shown: codes and numbers.

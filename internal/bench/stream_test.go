@@ -17,6 +17,8 @@ import (
 	goopenai "github.com/sashabaranov/go-openai"
 
 	"github.com/latchkey-go/latchkey/client"
+	"github.com/latchkey-go/latchkey/middleware"
+	"github.com/latchkey-go/latchkey/middleware/limit"
 )
 
 // A streamer is one way to read the chunks of a streamed answer. It returns
@@ -24,29 +26,72 @@ import (
 type streamer struct {
 	name string
 	make func(tb testing.TB, net http.RoundTripper) func() (int, error)
+	// usage puts one more chunk at the end, which the reader does not see.
+	usage bool
 }
 
 var streamers = []streamer{
-	{"scanner+json", scannerStream},
-	{"latchkey", func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+	{name: "scanner+json", make: scannerStream},
+	{name: "latchkey", make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
 		return latchkeyStream(newClient(tb, client.Config{Transport: net}))
 	}},
-	{"latchkey-noguard", func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+	{name: "latchkey-noguard", make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
 		return latchkeyStream(newClient(tb, client.Config{Transport: net, DisableStreamGuard: true}))
 	}},
-	{"latchkey+log", func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+	{name: "latchkey+log", make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
 		return latchkeyStream(newClient(tb, client.Config{Transport: net, Logger: jsonLogger()}))
 	}},
-	{"scanner+json-over-latchkey+log", func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+	{name: "latchkey+observe", make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+		return latchkeyStream(newClient(tb, client.Config{Transport: net, Observe: reported(tb, false)}))
+	}},
+	{name: "latchkey+observe+usage", usage: true, make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+		return latchkeyStream(newClient(tb, client.Config{Transport: net, Observe: reported(tb, true), IncludeUsage: true}))
+	}},
+	{name: "latchkey+limits+usage", usage: true, make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+		return latchkeyStream(newClient(tb, client.Config{Transport: net, Limits: wideLimits(tb), IncludeUsage: true}))
+	}},
+	{name: "scanner+json-over-latchkey+log", make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
 		return scannerStream(tb, newClient(tb, client.Config{Transport: net, Logger: jsonLogger()}).HTTPClient().Transport)
 	}},
-	{"go-openai", goopenaiStream},
-	{"openai-go", func(_ testing.TB, net http.RoundTripper) func() (int, error) {
+	{name: "go-openai", make: goopenaiStream},
+	{name: "openai-go", make: func(_ testing.TB, net http.RoundTripper) func() (int, error) {
 		return openaiStream(option.WithHTTPClient(&http.Client{Transport: net}), option.WithBaseURL(baseURL), option.WithAPIKey(fakeKey))
 	}},
-	{"openai-go+latchkey+log", func(tb testing.TB, net http.RoundTripper) func() (int, error) {
+	{name: "openai-go+latchkey+log", make: func(tb testing.TB, net http.RoundTripper) func() (int, error) {
 		return openaiStream(newClient(tb, client.Config{Transport: net, Logger: jsonLogger()}).Options()...)
 	}},
+}
+
+// reported returns an observer that checks whether a stream told its usage.
+func reported(tb testing.TB, want bool) func(context.Context, *middleware.Send) {
+	return func(_ context.Context, s *middleware.Send) {
+		if s.Usage.Reported != want || want && s.Usage.Output != streamChunks {
+			tb.Errorf("usage %+v", s.Usage)
+		}
+	}
+}
+
+// wideLimits have room for any benchmark.
+func wideLimits(tb testing.TB) *limit.Limiter {
+	l, err := limit.New([]limit.Limit{
+		{Name: "requests", Per: limit.Minute, Requests: 1 << 50, By: limit.ByTenant},
+		{Name: "tokens", Per: limit.Minute, Tokens: 1 << 60, By: limit.ByModel},
+		{Name: "cost", Per: limit.Day, Cost: 1e9},
+	}, &limit.Options{
+		Prices:     map[string]limit.Price{"*": {Input: 0.01, Output: 0.01}},
+		WorstInput: 1000, WorstOutput: 1000,
+	})
+	must(tb, err)
+	return l
+}
+
+// usageChunk is the last chunk of a stream that was asked for its usage.
+func usageChunk() string {
+	return fmt.Sprintf(`data: {"id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT","object":"chat.completion.chunk","created":1741569952,`+
+		`"model":"gpt-4.1-2025-04-14","service_tier":"default","system_fingerprint":"fp_44709d6fcb","choices":[],`+
+		`"usage":{"prompt_tokens":19,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},`+
+		`"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"obfuscation":"aRVV"}`+"\n\n",
+		streamChunks, streamChunks+19)
 }
 
 type streamPrompt struct {
@@ -158,9 +203,13 @@ func openaiStream(opts ...option.RequestOption) func() (int, error) {
 
 // BenchmarkStream reads 200 chunks from memory, each into a struct.
 func BenchmarkStream(b *testing.B) {
-	body := chatStream()
+	plain := chatStream()
 	for _, p := range streamers {
 		b.Run("peer="+p.name, func(b *testing.B) {
+			body := plain
+			if p.usage {
+				body = strings.Replace(plain, "data: [DONE]", usageChunk()+"data: [DONE]", 1)
+			}
 			read := p.make(b, newMemory("text/event-stream; charset=utf-8", body))
 			must(b, complete(read))
 			b.SetBytes(int64(len(body)))

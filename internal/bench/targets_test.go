@@ -38,8 +38,8 @@ func TestLayersAddFewAllocations(t *testing.T) {
 		{"round trip with four headers", func(rt http.RoundTripper) func() error {
 			req := newRequest(t, chatURL, chatPrompt)
 			return func() error { return roundTrip(rt, req) }
-		}, map[string]float64{"latchkey": 3, "latchkey+log": 6}},
-		{"openai-go", openaiCall, map[string]float64{"latchkey": 6, "latchkey+log": 9}},
+		}, map[string]float64{"latchkey": 4, "latchkey+log": 8}},
+		{"openai-go", openaiCall, map[string]float64{"latchkey": 6, "latchkey+log": 10}},
 	}
 	for _, k := range kinds {
 		var bare float64

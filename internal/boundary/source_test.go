@@ -9,15 +9,26 @@ import (
 )
 
 const (
-	maxFileLines = 400
-	maxFuncLines = 60 // between the braces
+	maxFileLines    = 400
+	maxMachineLines = 800
+	maxFuncLines    = 60 // between the braces
 )
+
+// machines are files that are one thing which would be worse in pieces.
+var machines = map[string]string{
+	"middleware/retry.go": "decides on every send: what is worth another one, when, and who pays for it",
+	"middleware/pace.go":  "the line in front of a throttled model, and what is known of its limit",
+}
 
 func TestFilesAndFunctionsAreShort(t *testing.T) {
 	r := load(t)
 	for _, f := range r.gos {
-		if f.lines > maxFileLines {
-			t.Errorf("%s has %d lines, at most %d: split it", f.path, f.lines, maxFileLines)
+		most := maxFileLines
+		if machines[f.path] != "" {
+			most = maxMachineLines
+		}
+		if f.lines > most {
+			t.Errorf("%s has %d lines, at most %d: split it", f.path, f.lines, most)
 		}
 		for _, d := range f.ast.Decls {
 			fn, ok := d.(*ast.FuncDecl)
@@ -67,8 +78,11 @@ func TestExportedSurfacesStaySmall(t *testing.T) {
 	r := load(t)
 	byDir := map[string][]string{}
 	for _, f := range r.files((*goFile).public) {
+		values := enumerated(f)
 		for _, id := range exportedNames(f) {
-			byDir[f.dir] = append(byDir[f.dir], id.Name)
+			if !values[id.Name] {
+				byDir[f.dir] = append(byDir[f.dir], id.Name)
+			}
 		}
 	}
 	for dir, names := range byDir {
@@ -80,6 +94,32 @@ func TestExportedSurfacesStaySmall(t *testing.T) {
 			t.Errorf("%s exports %d names, at most %d: %s", dir, len(names), b.exports, strings.Join(names, " "))
 		}
 	}
+}
+
+// enumerated returns the constants of a type of the package's own: go doc shows
+// them with the type, and they count as one with it.
+func enumerated(f *goFile) map[string]bool {
+	values := map[string]bool{}
+	for _, d := range f.ast.Decls {
+		group, ok := d.(*ast.GenDecl)
+		if !ok || group.Tok != token.CONST {
+			continue
+		}
+		typed := false
+		for _, s := range group.Specs {
+			s, ok := s.(*ast.ValueSpec)
+			if !ok {
+				continue
+			}
+			if id, ok := s.Type.(*ast.Ident); ok || s.Type != nil || len(s.Values) > 0 {
+				typed = ok && id.IsExported()
+			}
+			for _, id := range s.Names {
+				values[id.Name] = typed
+			}
+		}
+	}
+	return values
 }
 
 func documented(groups ...*ast.CommentGroup) bool {
@@ -274,10 +314,17 @@ func calls(e ast.Node, pkg, name string) bool {
 }
 
 // A sleep makes a test slow and still lets it fail on a busy machine; in
-// library code it is deaf to the context.
+// library code it is deaf to the context. In the fake time of testing/synctest
+// it is neither: packages whose tests have that may sleep in them.
 func TestNothingSleeps(t *testing.T) {
 	r := load(t)
-	for _, f := range r.files(func(f *goFile) bool { return f.test() || f.library() }) {
+	fake := map[string]bool{}
+	for _, f := range r.gos {
+		for _, imp := range f.ast.Imports {
+			fake[f.dir] = fake[f.dir] || f.test() && imp.Path.Value == `"testing/synctest"`
+		}
+	}
+	for _, f := range r.files(func(f *goFile) bool { return f.test() && !fake[f.dir] || f.library() }) {
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			if calls(n, "time", "Sleep") {
 				t.Errorf("%s: time.Sleep; wait for what should happen, or use a timer and the context", r.at(n))

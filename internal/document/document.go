@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/latchkey-go/latchkey/credential"
 )
@@ -28,6 +29,7 @@ func Field(doc, field string) (string, error) {
 		return "", fmt.Errorf("the secret has %d bytes, at most %d are read for a field", len(doc), MaxDocument)
 	}
 	var value any
+	doc = strings.TrimPrefix(doc, "\ufeff") // some editors write it; RFC 8259, section 8.1
 	decoder := json.NewDecoder(strings.NewReader(doc))
 	decoder.UseNumber()
 	if err := decoder.Decode(&value); err != nil || decoder.More() {
@@ -43,7 +45,10 @@ func Field(doc, field string) (string, error) {
 		}
 		next, err := descend(value, step)
 		if err != nil {
-			return "", fmt.Errorf("field %q: step %d: %w", field, i+1, err)
+			if len(steps) > 1 {
+				return "", fmt.Errorf("field %q: step %d: %w", field, i+1, err)
+			}
+			return "", fmt.Errorf("field %q: %w", field, err)
 		}
 		value = next
 	}
@@ -67,20 +72,74 @@ func Check(field string) error {
 	return nil
 }
 
+// A notFound is a credential.ErrNotFound whose text stands inside of another.
+type notFound string
+
+func (e notFound) Error() string { return "not found: " + string(e) }
+func (e notFound) Unwrap() error { return credential.ErrNotFound }
+
 func descend(value any, step string) (any, error) {
 	switch v := value.(type) {
 	case map[string]any:
 		if next, ok := v[step]; ok {
 			return next, nil
 		}
-		return nil, fmt.Errorf("%w: the object has no such member", credential.ErrNotFound)
+		return nil, notFound("the object has no such member" + meant(v, step))
 	case []any:
 		if n, err := strconv.Atoi(step); err == nil && n >= 0 && n < len(v) {
 			return v[n], nil
 		}
-		return nil, fmt.Errorf("%w: the array of %d has no such element", credential.ErrNotFound, len(v))
+		return nil, notFound(fmt.Sprintf("the array of %d has no such element", len(v)))
 	}
-	return nil, fmt.Errorf("%w: it looks into %s", credential.ErrNotFound, kind(value))
+	return nil, notFound("it looks into " + kind(value))
+}
+
+// meant suggests the member whose name differs from step in capitals and
+// punctuation, or in one letter. Other names are not told: a member's name may
+// be anything, a key included.
+func meant(object map[string]any, step string) string {
+	var near []string
+	for name := range object {
+		if a, b := plain(name), plain(step); len(a) > 2 && (a == b || nearly(a, b)) {
+			near = append(near, name)
+		}
+	}
+	if len(near) != 1 {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %q?)", near[0])
+}
+
+// plain is name in small letters, without what separates words.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("_-. $/", r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
+}
+
+// nearly reports whether one edit, or one swap of neighbors, makes b of a.
+func nearly(a, b string) bool {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	if len(a)-len(b) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(b) && a[i] == b[i] {
+		i++
+	}
+	if len(a) > len(b) {
+		return a[i+1:] == b[i:]
+	}
+	if i == len(a) {
+		return true
+	}
+	swapped := i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+	return swapped || a[i+1:] == b[i+1:]
 }
 
 func kind(value any) string {

@@ -44,6 +44,28 @@ func TestFieldSaysWhatIsWrongAndNeverTheContent(t *testing.T) {
 	}
 }
 
+func TestADocumentBehindAByteOrderMarkIsOne(t *testing.T) {
+	if got, err := document.Field("\ufeff"+doc, "apiKey"); err != nil || got != "CANARY-a" {
+		t.Errorf("not found (%v)", err)
+	}
+}
+
+func TestAMistypedFieldGetsTheNameThatIsMeant(t *testing.T) {
+	const doc = `{"apiKey":"CANARY","other":{"token_id":"CANARY"},"ab":"CANARY","key1":"CANARY","key2":"CANARY","CANARY":"x"}`
+	for field, want := range map[string]string{
+		"apikey": `"apiKey"`, "API_KEY": `"apiKey"`, "api-key": `"apiKey"`, "$.apiKey": `"apiKey"`, "apKey": `"apiKey"`, "apiKeys": `"apiKey"`, "aipKey": `"apiKey"`,
+		"apiKex": `"apiKey"`, "/other/tokenid": `"token_id"`, "password": "", "ac": "", "key3": "", "key": "", "xpiKex": "",
+	} {
+		_, err := document.Field(doc, field)
+		switch {
+		case err == nil || strings.Contains(err.Error(), "CANARY"):
+			t.Errorf("%q: no error, or one that shows the content", field)
+		case strings.Contains(err.Error(), "did you mean") != (want != "") || !strings.Contains(err.Error(), want):
+			t.Errorf("%q: %v, want it to name %q", field, err, want)
+		}
+	}
+}
+
 func TestCheckRefusesAMalformedPointer(t *testing.T) {
 	for field, ok := range map[string]bool{"": true, "a": true, "a~2": true, "/a~0~1": true, "/a~2": false, "/a~": false} {
 		if err := document.Check(field); (err == nil) != ok {

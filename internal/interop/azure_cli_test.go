@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential/azureidentity"
-	"github.com/latchkey-go/latchkey/internal/azuretest"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 )
 
 // The Azure CLI has no cache in the SDK: one process for each token. openai-go

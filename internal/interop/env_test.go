@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/client/clienttest"
 	"github.com/latchkey-go/latchkey/credential/credentialtest"
+	"github.com/latchkey-go/latchkey/middleware"
 )
 
 // A witness is a service that remembers the headers as they came. The journal
@@ -135,3 +136,37 @@ func TestTheConfigurationWinsOverTheEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// Config.Middleware never sees a credential: that of the environment does not
+// even come as far as Auth, which would drop it.
+func TestTheSDKPutsNoKeyOfTheEnvironmentOnARequest(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", fromEnv+"-api")
+	t.Setenv("OPENAI_ADMIN_KEY", fromEnv+"-admin")
+	_, url := newWitness(t, fakeKey(0))
+	calls := 0
+	c, err := client.New(client.Config{Source: credentialtest.NewStore(fakeKey(0)), BaseURL: url, Middleware: []middleware.Middleware{
+		func(next http.RoundTripper) http.RoundTripper {
+			return tripFunc(func(req *http.Request) (*http.Response, error) {
+				if calls++; len(req.Header.Values("Authorization")) > 0 {
+					t.Errorf("%s carries a credential above Auth", req.URL.Path)
+				}
+				return next.RoundTrip(req)
+			})
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oai := openai.NewClient(c.Options()...)
+	if err := openaiGo(oai).calls[0].run(t.Context()); err != nil {
+		t.Error(shown(err))
+	}
+	_, _ = oai.Admin.Organization.Projects.List(t.Context(), openai.AdminOrganizationProjectListParams{})
+	if calls != 2 {
+		t.Errorf("%d calls, want 2", calls)
+	}
+}
+
+type tripFunc func(*http.Request) (*http.Response, error)
+
+func (f tripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -43,7 +43,7 @@ func (w *world) credentialSubjects(t *testing.T) []subject {
 	w.mu.Lock()
 	events := append([]credential.Event(nil), w.events...)
 	w.mu.Unlock()
-	kinds := map[string]bool{}
+	kinds := map[credential.EventKind]bool{}
 	for _, ev := range events {
 		kinds[ev.Kind] = true
 	}
@@ -52,6 +52,13 @@ func (w *world) credentialSubjects(t *testing.T) []subject {
 		t.Fatalf("the world has not seen enough: %v, %d rejections", kinds, len(rejections))
 	}
 	options := credential.CacheOptions{OnEvent: w.record, Now: time.Now}
+	tenants, err := credential.NewTenants(func(context.Context, string) (credential.Source, error) { return w.source, nil }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tenants.Retrieve(credential.WithTenant(w.ctx, "a customer")); err != nil {
+		t.Fatal(shown(err))
+	}
 	secret, scheme := v.Secret, v.Scheme
 	return []subject{
 		of("credential.Secret", &secret),
@@ -59,6 +66,9 @@ func (w *world) credentialSubjects(t *testing.T) []subject {
 		of("credential.Value", &v),
 		of("credential.Rejection", &rejections[len(rejections)-1]),
 		of("credential.Event", &events[len(events)-1]),
+		of("credential.EventKind", &events[len(events)-1].Kind),
+		of("credential.Tenants", tenants),
+		of("credential.TenantsOptions", &credential.TenantsOptions{Cache: options}),
 		of("[]credential.Event", &events),
 		of("credential.Cache", w.cache),
 		of("credential.CacheOptions", &options),
@@ -89,8 +99,8 @@ func (w *world) sourceSubjects(t *testing.T) []subject {
 		}
 		out = append(out, of("credential.Source", &src), of("credential.Cache", cache))
 	}
-	renewer := credential.Renewer(w.source)
-	return append(out, of("credential.Renewer", &renewer))
+	renewer, provider := credential.Renewer(w.source), credential.Provider(w.cache)
+	return append(out, of("credential.Renewer", &renewer), of("credential.Provider", &provider))
 }
 
 func (w *world) middlewareSubjects(t *testing.T) []subject {
@@ -103,16 +113,31 @@ func (w *world) middlewareSubjects(t *testing.T) []subject {
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused := w.refusedSend(t)
 	out := []subject{
+		of("middleware.Send", refused),
+		of("middleware.Identity", &refused.Credential),
+		of("middleware.Reason", &refused.Reason),
+		of("middleware.RateLimit", &refused.RateLimit),
+		of("middleware.Usage", &refused.Usage),
 		of("middleware.AuthOptions", &middleware.AuthOptions{KeyHeader: "api-key"}),
 		of("middleware.RetryOptions", &middleware.RetryOptions{MaxRetries: 1}),
 		of("middleware.LogOptions", w.config.Log),
 		of("middleware.Middleware", &auth),
+		of("middleware.Route", &middleware.Route{Name: "east", Layers: []middleware.Middleware{auth}}),
+		of("middleware.RouteEvent", &middleware.RouteEvent{Kind: "cooling", Route: "east", Reason: "503"}),
+		of("middleware.FailoverOptions", &middleware.FailoverOptions{OnEvent: func(middleware.RouteEvent) {}}),
+	}
+	failover, err := middleware.Failover([]middleware.Route{{Name: "east", Layers: []middleware.Middleware{auth}}}, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	base := w.srv.Client().Transport
 	for _, layers := range [][]middleware.Middleware{
 		{auth},
 		{auth, middleware.Log(w.config.Logger, nil)},
+		{failover},
+		{middleware.HoldBack(), auth},
 		{auth, middleware.StreamGuard()},
 		{middleware.Replay(), retry, auth, middleware.Log(w.config.Logger, nil), middleware.StreamGuard()},
 	} {
@@ -136,7 +161,9 @@ func (w *world) clientSubjects(t *testing.T) []subject {
 		t.Fatalf("a %T, not a *client.Error", w.errs["401 echo"])
 	}
 	options := w.client.Options()
+	endpoint := client.Endpoint{BaseURL: w.config.BaseURL, Source: w.source}
 	out := []subject{
+		of("client.Endpoint", &endpoint),
 		of("client.Client", w.client),
 		of("client.Config", &w.config),
 		of("client.Config", &config),
@@ -306,6 +333,7 @@ func (w *world) doubleSubjects() []subject {
 		of("clienttest.Stats", &stats),
 		of("clienttest.ErrorKind", &kind),
 		of("clienttest.Flavor", &flavor),
+		of("clienttest.Capacity", &clienttest.Capacity{PerSecond: 10}),
 		of("clienttest.Fault", fault(clienttest.InvalidKey)),
 	}
 }

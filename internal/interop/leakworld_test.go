@@ -32,6 +32,7 @@ type world struct {
 
 	mu     sync.Mutex
 	events []credential.Event
+	sends  []*middleware.Send
 
 	errs      map[string]error
 	posted    *client.Response
@@ -60,6 +61,27 @@ func (w *world) record(ev credential.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, ev)
+}
+
+func (w *world) observe(_ context.Context, s *middleware.Send) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sends = append(w.sends, s)
+}
+
+// refusedSend is the record of a send whose credential was refused, by a server
+// that echoes it.
+func (w *world) refusedSend(t *testing.T) *middleware.Send {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.sends {
+		if s.Credential.Refused {
+			return s
+		}
+	}
+	t.Fatalf("none of %d sends was refused", len(w.sends))
+	return nil
 }
 
 // A kind of world: another protocol, other layers, another header for the key.
@@ -96,6 +118,7 @@ func newWorld(t *testing.T, k kind, rotations int) *world {
 		} else {
 			cfg.Logger = slog.New(slog.NewJSONHandler(writerFunc(w.log.write), &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}
+		cfg.Observe = w.observe
 		cfg.Log = &middleware.LogOptions{Headers: []string{"X-Echo-Key", "Www-Authenticate", "Location"}}
 		w.config = *cfg
 	})

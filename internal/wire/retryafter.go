@@ -9,6 +9,8 @@ import (
 
 // RetryAfter returns how long the service asks to wait. Azure's headers in
 // milliseconds are more precise and come first, as in azcore and openai-go.
+// A date is measured from the Date of the same answer, for the clocks may
+// differ, or from now if there is none; one that has gone by asks for no wait.
 // A header that cannot be read counts as not sent; one that asks for longer
 // than a Duration can hold gives the longest Duration.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
@@ -28,10 +30,14 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	date, err := http.ParseTime(v)
-	if err != nil || !date.After(now) {
-		return 0, false // a date gone by says nothing but that the clocks differ
+	if err != nil {
+		return 0, false
 	}
-	return date.Sub(now), true // Sub saturates
+	// Date has whole seconds: less than two after it the clocks agree.
+	if sent, err := http.ParseTime(h.Get("Date")); err == nil && (now.Before(sent) || now.Sub(sent) >= 2*time.Second) {
+		now = sent
+	}
+	return max(0, date.Sub(now)), true // Sub saturates
 }
 
 // parseDelay reads a decimal number of units: digits with an optional

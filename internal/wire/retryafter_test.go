@@ -41,7 +41,7 @@ func TestRetryAfterReadsNumbersAndDates(t *testing.T) {
 		{"X-Ms-Retry-After-Ms", "1500", 1500 * time.Millisecond}, {"Retry-After", "86400", 24 * time.Hour},
 		{"Retry-After", "9223372036", 9223372036 * time.Second}, {"Retry-After", "9223372037", math.MaxInt64},
 		{"Retry-After", "Thu, 01 Jan 2026 00:00:09 GMT", 9 * time.Second}, {"Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT", math.MaxInt64},
-		{"Retry-After", "Thu, 01 Jan 2026 00:00:00 GMT", -1}, {"Retry-After", "Thu, 01 Jan 2026 00:00:09 PST", -1},
+		{"Retry-After", "Thu, 01 Jan 2026 00:00:00 GMT", 0}, {"Retry-After", "Thu, 01 Jan 2026 00:00:09 PST", -1},
 		{"Retry-After", "1.", -1}, {"Retry-After", ".5", -1}, {"Retry-After", "1.2.3", -1}, {"Retry-After", "+5", -1}, {"Retry-After", "１０", -1},
 		{"Retry-After", "1_000", -1}, {"Retry-After", "Infinity", -1},
 	} {

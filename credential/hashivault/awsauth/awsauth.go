@@ -11,15 +11,15 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/hashicorp/vault/api"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/awssdk"
+	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
 const (
@@ -49,11 +49,14 @@ type Options struct {
 	ServerID string
 	// Mount is where the method is mounted; empty is "aws".
 	Mount string
+	// Transport carries the requests for AWS credentials, not those to Vault. Nil
+	// is a private transport. It has no meaning with Config.
+	Transport http.RoundTripper
 }
 
 // An Auth logs in with an AWS identity. It is safe for concurrent use.
 type Auth struct {
-	// Funcs, so that no printer by reflection finds a credential.
+	// Funcs, so that printing the struct does not show a credential.
 	creds func(context.Context) (aws.Credentials, error)
 	body  func() loginRequest
 }
@@ -63,9 +66,9 @@ var _ api.AuthMethod = (*Auth)(nil)
 // A loginRequest is what the role and the options decide.
 type loginRequest struct{ role, mount, region, endpoint, serverID string }
 
-// New returns an Auth for the role of Vault's aws method; an empty role is the
-// one named like the AWS role. New does no I/O. It fails if an option cannot be
-// what it is for.
+// New returns an Auth for the role of the aws method in Vault; an empty role is
+// the one named like the AWS role. New does no I/O. It fails if an option is not
+// valid.
 func New(role string, opts *Options) (*Auth, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -82,6 +85,8 @@ func New(role string, opts *Options) (*Auth, error) {
 		return nil, fmt.Errorf("hashivault/awsauth: %q is not a region; for example eu-central-1", o.Region)
 	case strings.ContainsAny(o.ServerID, "\r\n"):
 		return nil, errors.New("hashivault/awsauth: a ServerID has no line break")
+	case o.Config != nil && o.Transport != nil:
+		return nil, errors.New("hashivault/awsauth: Transport has no meaning with Config; leave it out")
 	case o.Config != nil && o.Config.Credentials == nil:
 		return nil, errors.New("hashivault/awsauth: the Config has no Credentials; leave it out to load the default")
 	case strings.HasPrefix(o.Region, "cn-"):
@@ -91,7 +96,7 @@ func New(role string, opts *Options) (*Auth, error) {
 	default:
 		r.region = globalRegion
 	}
-	return &Auth{creds: provider(o.Config), body: func() loginRequest { return r }}, nil
+	return &Auth{creds: provider(o.Config, r.region, o.Transport), body: func() loginRequest { return r }}, nil
 }
 
 // isRegion keeps everything else out of the host's name.
@@ -100,33 +105,35 @@ func isRegion(name string) bool {
 	return ok && err == nil
 }
 
-// provider loads the default configuration once, when it is needed; a failure
-// is not kept.
-func provider(cfg *aws.Config) func(context.Context) (aws.Credentials, error) {
-	var mu sync.Mutex
-	get := func() aws.CredentialsProvider {
-		mu.Lock()
-		defer mu.Unlock()
-		if cfg == nil {
-			return nil
+// provider returns what gets AWS credentials: those of cfg, or those of the
+// environment, which is looked at when it is needed.
+func provider(cfg *aws.Config, region string, t http.RoundTripper) func(context.Context) (aws.Credentials, error) {
+	what := &awssdk.Attempt{Source: source, Op: "log in", Service: "STS", Endpoint: "sts"}
+	get := func(ctx context.Context) (aws.Credentials, error) {
+		return leaf.Detached(ctx, cfg.Credentials.Retrieve) //nolint:wrapcheck // Identity does
+	}
+	if cfg == nil {
+		setup := awssdk.New(region, leaf.HTTP{Transport: t}, func(aws.Config) struct{} { return struct{}{} })
+		get = func(ctx context.Context) (aws.Credentials, error) {
+			r, err := setup.Load(ctx)
+			if err != nil {
+				return aws.Credentials{}, what.Configuration(ctx, err)
+			}
+			return r.Identify(ctx) //nolint:wrapcheck // Identity does
 		}
-		return cfg.Credentials
 	}
 	return func(ctx context.Context) (aws.Credentials, error) {
-		p := get()
-		if p == nil {
-			loaded, err := config.LoadDefaultConfig(ctx)
-			if err != nil {
-				return aws.Credentials{}, err
-			}
-			mu.Lock()
-			if cfg == nil {
-				cfg = &loaded
-			}
-			p = cfg.Credentials
-			mu.Unlock()
+		creds, err := get(ctx)
+		se := (*credential.SourceError)(nil)
+		switch {
+		case errors.As(err, &se):
+			return aws.Credentials{}, se
+		case err != nil:
+			return aws.Credentials{}, what.Identity(ctx, err)
+		case !creds.HasKeys():
+			return aws.Credentials{}, what.Passing(errors.New("no AWS credentials were found"), "give the function, task or instance a role, or set AWS_PROFILE")
 		}
-		return p.Retrieve(ctx)
+		return creds, nil
 	}
 }
 
@@ -141,9 +148,8 @@ func (a *Auth) Login(ctx context.Context, client *api.Client) (*api.Secret, erro
 	if ctx.Err() != nil {
 		return nil, fail(context.Cause(ctx), "", true)
 	}
-	if err != nil || !creds.HasKeys() {
-		// The SDK's text may quote what a metadata service said.
-		return nil, fail(errors.New("no AWS credentials were found"), "give the function, task or instance a role, or set AWS_PROFILE", true)
+	if err != nil {
+		return nil, err
 	}
 	r := a.body()
 	data, err := r.signed(ctx, creds, time.Now())

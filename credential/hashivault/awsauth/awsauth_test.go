@@ -20,7 +20,7 @@ import (
 )
 
 // keys are what a role has. That Vault and STS accept the signature is tested
-// in internal/vaulttest.
+// in internal/testing/vaulttest.
 var keys = aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "CANARY-secret-key", SessionToken: "CANARY-session"}
 
 func config(creds aws.Credentials, err error) *aws.Config {
@@ -103,7 +103,7 @@ func TestLoginWithoutCredentialsSaysSoAndQuotesNothing(t *testing.T) {
 		cfg  *aws.Config
 		says string
 	}{
-		"an error": {t.Context(), config(aws.Credentials{}, errors.New("CANARY of a metadata service")), "no AWS credentials"},
+		"an error": {t.Context(), config(aws.Credentials{}, errors.New("CANARY of a metadata service")), "could not get AWS credentials"},
 		"no keys":  {t.Context(), config(aws.Credentials{}, nil), "no AWS credentials"},
 		"canceled": {canceled, config(aws.Credentials{}, errors.New("CANARY")), "context canceled"},
 	} {

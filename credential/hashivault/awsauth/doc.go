@@ -3,7 +3,7 @@
 // (https://developer.hashicorp.com/vault/docs/auth/aws, type iam).
 //
 // It is a package of its own, so that [hashivault] links no SDK of a cloud.
-// Vault's own helper for this uses the first AWS SDK, which has ended.
+// The helper in the module of Vault uses the first AWS SDK, which has ended.
 //
 //	auth, err := awsauth.New("openai-reader", nil)
 //	src, err := hashivault.New("secret/openai", &hashivault.Options{Auth: auth})

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/hashicorp/vault/api"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/azurecred"
 )
 
 const (
@@ -23,13 +23,18 @@ const (
 
 // Options configures an [Auth]. The zero value and nil are ready to use.
 type Options struct {
-	// Credential gives the token. Nil is the managed identity of the platform.
+	// Credential gives the token. Nil is the identity of the environment, chosen
+	// as package azureidentity's New tells.
 	Credential azcore.TokenCredential
-	// ClientID chooses a user-assigned managed identity. Empty is the one that
-	// the system assigned. It has no meaning with Credential.
+	// ClientID is the application, or the user-assigned managed identity. Empty
+	// is AZURE_CLIENT_ID, or else the one that the system assigned. It has no
+	// meaning with Credential.
 	ClientID string
-	// Resource is for whom the token is made out, the resource in the
-	// configuration of Vault's method. Empty is "https://management.azure.com/";
+	// Transport carries the requests to identity endpoints, not those to Vault.
+	// Nil is a private transport. It has no meaning with Credential.
+	Transport http.RoundTripper
+	// Resource is the audience of the token: the resource in the configuration of
+	// the azure method in Vault. Empty is "https://management.azure.com/";
 	// the slash at the end counts.
 	Resource string
 	// Mount is where the method is mounted; empty is "azure".
@@ -48,17 +53,17 @@ type Options struct {
 	ResourceID string
 }
 
-// An Auth logs in with a managed identity. It is safe for concurrent use.
+// An Auth logs in with a Microsoft Entra identity. It is safe for concurrent use.
 type Auth struct {
-	// Funcs, so that no printer by reflection finds a token.
+	// Funcs, so that printing the struct does not show a token.
 	token func(context.Context) (string, error)
 	login func() (path string, data map[string]any)
 }
 
 var _ api.AuthMethod = (*Auth)(nil)
 
-// New returns an Auth for the role of Vault's azure method. New does no I/O.
-// It fails without a role, or if an option cannot be what it is for.
+// New returns an Auth for the role of the azure method in Vault. New does no I/O.
+// It fails if role is empty or an option is not valid.
 func New(role string, opts *Options) (*Auth, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -76,11 +81,15 @@ func New(role string, opts *Options) (*Auth, error) {
 		return nil, errors.New("hashivault/azureauth: the role is empty")
 	case strings.Contains(o.Mount, "..") || strings.ContainsAny(o.Mount, "?#"):
 		return nil, fmt.Errorf("hashivault/azureauth: %q cannot be a mount", o.Mount)
-	case o.Credential != nil && o.ClientID != "":
-		return nil, errors.New("hashivault/azureauth: ClientID has no meaning with Credential; set one")
+	case o.Credential != nil && (o.ClientID != "" || o.Transport != nil):
+		return nil, errors.New("hashivault/azureauth: ClientID and Transport have no meaning with Credential; leave them out")
+	}
+	token, err := o.tokens()
+	if err != nil {
+		return nil, fmt.Errorf("hashivault/azureauth: %w", err)
 	}
 	return &Auth{
-		token: o.tokens(),
+		token: token,
 		login: func() (string, map[string]any) {
 			data := map[string]any{"role": role}
 			for name, value := range map[string]string{
@@ -96,64 +105,53 @@ func New(role string, opts *Options) (*Auth, error) {
 	}, nil
 }
 
-// tokens makes the managed identity once, when it is needed.
-func (o *Options) tokens() func(context.Context) (string, error) {
-	var mu sync.Mutex
-	cred, id := o.Credential, o.ClientID
-	get := func() (azcore.TokenCredential, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if cred != nil {
-			return cred, nil
+// tokens returns what gets a token: of the Credential that is given, or of the
+// identity of the environment.
+func (o *Options) tokens() (func(context.Context) (string, error), error) {
+	scopes := []string{o.Resource + "/.default"}
+	get := func(ctx context.Context) (azcore.AccessToken, error) {
+		own := o.Credential
+		token, seen, err := azurecred.Detached(ctx, func(ctx context.Context) (azcore.AccessToken, error) {
+			return own.GetToken(ctx, policy.TokenRequestOptions{Scopes: scopes})
+		})
+		if err != nil && ctx.Err() == nil {
+			err = azurecred.Explain(source, scopes, seen, err)
 		}
-		opts := &azidentity.ManagedIdentityCredentialOptions{}
-		if id != "" {
-			opts.ID = azidentity.ClientID(id)
-		}
-		made, err := azidentity.NewManagedIdentityCredential(opts)
-		if err != nil {
-			return nil, err
-		}
-		cred = made
-		return cred, nil
+		return token, err //nolint:wrapcheck // Login does
 	}
-	scope := o.Resource + "/.default"
+	if o.Credential == nil {
+		cred, err := azurecred.New(azurecred.Options{Source: source, ClientID: o.ClientID, Transport: o.Transport})
+		if err != nil {
+			return nil, err //nolint:wrapcheck // New does
+		}
+		get = func(ctx context.Context) (azcore.AccessToken, error) {
+			return cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: scopes})
+		}
+	}
 	return func(ctx context.Context) (string, error) {
-		c, err := get()
-		if err != nil {
-			return "", err
-		}
-		t, err := c.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
-		return t.Token, err
-	}
+		token, err := get(ctx)
+		return token.Token, err
+	}, nil
 }
 
-// Login implements api.AuthMethod: it gives a token of the managed identity to
-// Vault. The error is a [*credential.SourceError] if there is no token, and
+// Login implements api.AuthMethod: it gives a token of the identity to Vault. The error is a [*credential.SourceError] if there is no token, and
 // Vault's otherwise.
 func (a *Auth) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
 	if a == nil || a.token == nil {
 		return nil, fail(errors.New("the zero Auth has no role"), "make one with New", false)
 	}
 	token, err := a.token(ctx)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, fail(context.Cause(ctx), "", true)
-	}
-	if err != nil || token == "" {
-		return nil, fail(cause(err), "assign a managed identity to the resource, or set ClientID to the one that is assigned", true)
+	case err != nil:
+		return nil, err
+	case token == "":
+		return nil, fail(errors.New("the Credential gave an empty token"), "check the Credential", true)
 	}
 	path, data := a.login()
 	data["jwt"] = token
 	return client.Logical().WriteWithContext(ctx, path, data)
-}
-
-// cause keeps the status only: the SDK's texts quote the endpoint's answer.
-func cause(err error) error {
-	var failed *azidentity.AuthenticationFailedError
-	if errors.As(err, &failed) && failed.RawResponse != nil {
-		return fmt.Errorf("the managed identity endpoint answered with status %d", failed.RawResponse.StatusCode)
-	}
-	return errors.New("there is no token of a managed identity")
 }
 
 func fail(err error, hint string, transient bool) error {

@@ -1,5 +1,6 @@
-// Package azureauth logs in to HashiCorp Vault with the managed identity of an
-// Azure function, app, container or machine
+// Package azureauth logs in to HashiCorp Vault with the Microsoft Entra identity of
+// the environment: the managed identity of an Azure function, app, container or
+// machine, or what else package azureidentity knows
 // (https://developer.hashicorp.com/vault/docs/auth/azure).
 //
 // It is a package of its own, so that [hashivault] links no SDK of a cloud.

@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
-	"github.com/latchkey-go/latchkey/internal/awstest"
+	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 )
 
 // maxPost is what a program of latchkey without an SDK may have in bytes.
-const maxPost = 7_500_000
+const maxPost = 8_200_000
 
 func TestPostBinaryIsSmall(t *testing.T) {
 	size, err := build(context.Background(), "", testdata+"post", filepath.Join(t.TempDir(), "post"))

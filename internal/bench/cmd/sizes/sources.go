@@ -18,11 +18,13 @@ func sources() []source {
 		{"execcommand", `execcommand.New("op", nil, nil)`},
 		{"awsextension", `awsextension.New("prod/openai", nil)`},
 		{"openaiworkload", `openaiworkload.New(&openaiworkload.Options{IdentityProviderID: "a", ServiceAccountID: "b", From: "gcp"})`},
+		{"awsbedrock", `awsbedrock.New(nil)`},
 		{"awssecretsmanager", `awssecretsmanager.New("prod/openai", nil)`},
+		{"awsparameterstore", `awsparameterstore.New("/prod/openai", nil)`},
 		{"hashivault", `hashivault.New("secret/openai", nil)`},
 		{"azureidentity", `azureidentity.New(nil)`},
 		{"azurekeyvault", `azurekeyvault.New("https://v.vault.azure.net", "openai-key", nil)`},
-		{"auto", `auto.New(context.Background(), nil)`},
+		{"auto", `auto.New(nil)`},
 	}
 }
 

@@ -1,0 +1,76 @@
+package rotation
+
+import "time"
+
+// A Step is what a rotator does next: "prepare", "issue" (and stage), "prove",
+// "promote" or "retire", in this order, or "wait" if nothing is due.
+type Step string
+
+const (
+	stepPrepare Step = "prepare"
+	stepIssue   Step = "issue"
+	stepProve   Step = "prove"
+	stepPromote Step = "promote"
+	stepRetire  Step = "retire"
+	stepWait    Step = "wait"
+)
+
+// A plan is the next step, and when it is time for one if it is to wait.
+type plan struct {
+	step Step
+	at   time.Time
+}
+
+// A claim is what one run knows beside the state: the token of the version that it
+// has prepared, that of the one that it has proved, and whether it has to rotate.
+type claim struct {
+	prepared, proved string
+	force            bool
+}
+
+// lease is how long a rotator has from prepare to stage. Then another one begins
+// anew, under another token: what the first one may have made is never taken, and
+// never revoked while it may be in use.
+const lease = 5 * time.Minute
+
+// next decides what is to be done.
+func (o *Options) next(s State, now time.Time, c claim) plan {
+	force := c.force
+	switch {
+	case s.Pending != nil && s.Pending.Secret.IsZero() && s.Pending.Token == c.prepared:
+		return plan{step: stepIssue}
+	case s.Pending != nil && s.Pending.Secret.IsZero() && now.Before(s.Pending.Prepared.Add(lease)):
+		return plan{stepWait, s.Pending.Prepared.Add(lease)}
+	case s.Pending != nil && s.Pending.Secret.IsZero():
+		return plan{step: stepPrepare}
+	case s.Pending != nil && s.Pending.Token != c.proved:
+		return plan{step: stepProve}
+	case s.Pending != nil && s.Previous != nil:
+		// There is room for one previous version: it has to go first.
+		return o.retiring(s, now, force)
+	case s.Pending != nil:
+		return plan{step: stepPromote}
+	case s.Current == nil, force:
+		return plan{step: stepPrepare}
+	}
+	due := s.Current.Promoted.Add(o.Every)
+	if s.Previous != nil {
+		return o.retiring(s, now, false) // it goes before another one comes
+	}
+	if !now.Before(due) {
+		return plan{step: stepPrepare}
+	}
+	return plan{stepWait, due}
+}
+
+// retiring is to retire after the overlap, or at once where a key has to go.
+func (o *Options) retiring(s State, now time.Time, force bool) plan {
+	at := s.Current.Promoted.Add(o.Overlap)
+	if s.Current.Urgent {
+		at = s.Current.Promoted.Add(2 * o.ReadersTTL)
+	}
+	if force || !now.Before(at) {
+		return plan{step: stepRetire}
+	}
+	return plan{stepWait, at}
+}

@@ -1,0 +1,92 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/latchkey-go/latchkey/rotation"
+)
+
+// A slot is an issuer whose keys have places in the account, and no names.
+type slot struct{ *service }
+
+func (s slot) Issue(ctx context.Context, p rotation.Version, c *rotation.Version, e time.Time) (rotation.Key, error) {
+	k, err := s.service.Issue(ctx, p, c, e)
+	k.Name = ""
+	return k, err
+}
+
+// atIssue runs a rotation, and does something right before the key is made.
+func atIssue(t *testing.T, l *lab, issuer rotation.Issuer, do func()) error {
+	t.Helper()
+	l.opts.OnStep = func(step rotation.Step, _ rotation.State) {
+		if step == "issue" {
+			do()
+		}
+	}
+	r, err := rotation.New(issuer, l.store, &l.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Run(t.Context())
+	return err
+}
+
+func TestARotatorThatWasHeldUpMakesNoKey(t *testing.T) {
+	l := newMemoryLab(t)
+	if err := atIssue(t, l, l.service, func() { l.service.pass(3 * time.Minute) }); !errors.Is(err, rotation.ErrConflict) || l.service.n != 0 {
+		t.Errorf("%d keys made, %v", l.service.n, err)
+	}
+}
+
+// A key that lost is revoked, but not one in a place that the winner may have.
+func TestAKeyThatLostIsRevokedIfItIsItsOwn(t *testing.T) {
+	for name, alive := range map[string]int{"named": 0, "in a place": 1} {
+		l := newMemoryLab(t)
+		var issuer rotation.Issuer = l.service
+		if alive == 1 {
+			issuer = slot{l.service}
+		}
+		err := atIssue(t, l, issuer, func() {
+			state, _ := l.store.Load(t.Context())
+			_ = l.store.Stage(t.Context(), state, rotation.Version{Token: "of another", Prepared: l.service.clock()})
+		})
+		if !errors.Is(err, rotation.ErrConflict) || len(l.service.alive()) != alive {
+			t.Errorf("%s: %v alive, %v", name, l.service.alive(), err)
+		}
+	}
+}
+
+// A previous version with the key of the current one is forgotten, and its key lives.
+func TestAKeyThatIsCurrentIsNotRevokedAsPrevious(t *testing.T) {
+	l := newMemoryLab(t)
+	l.mustRun()
+	key := l.readers("")
+	m, ok := l.store.(*memory)
+	if !ok {
+		t.Fatal("another store")
+	}
+	same := *m.state.Current
+	m.state.Previous = &same
+	l.service.pass(3 * day)
+	if report := l.mustRun(); report.Previous != "" || l.readers("") != key {
+		t.Errorf("%+v", report)
+	}
+}
+
+// empty is an issuer that answers without a key.
+type empty struct{ *service }
+
+func (empty) Issue(context.Context, rotation.Version, *rotation.Version, time.Time) (rotation.Key, error) {
+	return rotation.Key{}, nil
+}
+
+func TestAnAnswerWithoutAKeyIsNotStaged(t *testing.T) {
+	l := newMemoryLab(t)
+	err := atIssue(t, l, empty{l.service}, func() {})
+	if state, _ := l.store.Load(t.Context()); err == nil || state.Pending == nil || !state.Pending.Issued.IsZero() {
+		t.Errorf("%v", err)
+	}
+}
