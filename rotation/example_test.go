@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 
+	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
 	"github.com/latchkey-go/latchkey/rotation"
 	"github.com/latchkey-go/latchkey/rotation/file"
 )
@@ -21,7 +22,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	rotator, err := rotation.New(newService(), store, &rotation.Options{
+	rotator, err := rotation.New(rotationtest.NewService(), store, &rotation.Options{
 		OnStep: func(step rotation.Step, _ rotation.State) { fmt.Println(step) },
 	})
 	if err != nil {

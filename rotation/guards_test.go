@@ -6,27 +6,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
 	"github.com/latchkey-go/latchkey/rotation"
 )
 
 // A slot is an issuer whose keys have places in the account, and no names.
-type slot struct{ *service }
+type slot struct{ *rotationtest.Service }
 
 func (s slot) Issue(ctx context.Context, p rotation.Version, c *rotation.Version, e time.Time) (rotation.Key, error) {
-	k, err := s.service.Issue(ctx, p, c, e)
+	k, err := s.Service.Issue(ctx, p, c, e)
 	k.Name = ""
 	return k, err
 }
 
 // atIssue runs a rotation, and does something right before the key is made.
-func atIssue(t *testing.T, l *lab, issuer rotation.Issuer, do func()) error {
+func atIssue(t *testing.T, l *rotationtest.Lab, issuer rotation.Issuer, do func()) error {
 	t.Helper()
-	l.opts.OnStep = func(step rotation.Step, _ rotation.State) {
+	l.Options.OnStep = func(step rotation.Step, _ rotation.State) {
 		if step == "issue" {
 			do()
 		}
 	}
-	r, err := rotation.New(issuer, l.store, &l.opts)
+	r, err := rotation.New(issuer, l.Store, &l.Options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +37,8 @@ func atIssue(t *testing.T, l *lab, issuer rotation.Issuer, do func()) error {
 
 func TestARotatorThatWasHeldUpMakesNoKey(t *testing.T) {
 	l := newMemoryLab(t)
-	if err := atIssue(t, l, l.service, func() { l.service.pass(3 * time.Minute) }); !errors.Is(err, rotation.ErrConflict) || l.service.n != 0 {
-		t.Errorf("%d keys made, %v", l.service.n, err)
+	if err := atIssue(t, l, l.Service, func() { l.Service.Pass(3 * time.Minute) }); !errors.Is(err, rotation.ErrConflict) || l.Service.Made() != 0 {
+		t.Errorf("%d keys made, %v", l.Service.Made(), err)
 	}
 }
 
@@ -45,16 +46,16 @@ func TestARotatorThatWasHeldUpMakesNoKey(t *testing.T) {
 func TestAKeyThatLostIsRevokedIfItIsItsOwn(t *testing.T) {
 	for name, alive := range map[string]int{"named": 0, "in a place": 1} {
 		l := newMemoryLab(t)
-		var issuer rotation.Issuer = l.service
+		var issuer rotation.Issuer = l.Service
 		if alive == 1 {
-			issuer = slot{l.service}
+			issuer = slot{l.Service}
 		}
 		err := atIssue(t, l, issuer, func() {
-			state, _ := l.store.Load(t.Context())
-			_ = l.store.Stage(t.Context(), state, rotation.Version{Token: "of another", Prepared: l.service.clock()})
+			state, _ := l.Store.Load(t.Context())
+			_ = l.Store.Stage(t.Context(), state, rotation.Version{Token: "of another", Prepared: l.Service.Clock()})
 		})
-		if !errors.Is(err, rotation.ErrConflict) || len(l.service.alive()) != alive {
-			t.Errorf("%s: %v alive, %v", name, l.service.alive(), err)
+		if !errors.Is(err, rotation.ErrConflict) || len(l.Service.Alive()) != alive {
+			t.Errorf("%s: %v alive, %v", name, l.Service.Alive(), err)
 		}
 	}
 }
@@ -62,22 +63,22 @@ func TestAKeyThatLostIsRevokedIfItIsItsOwn(t *testing.T) {
 // A previous version with the key of the current one is forgotten, and its key lives.
 func TestAKeyThatIsCurrentIsNotRevokedAsPrevious(t *testing.T) {
 	l := newMemoryLab(t)
-	l.mustRun()
-	key := l.readers("")
-	m, ok := l.store.(*memory)
+	l.MustRun()
+	key := l.Readers("")
+	m, ok := l.Store.(*memory)
 	if !ok {
 		t.Fatal("another store")
 	}
 	same := *m.state.Current
 	m.state.Previous = &same
-	l.service.pass(3 * day)
-	if report := l.mustRun(); report.Previous != "" || l.readers("") != key {
+	l.Service.Pass(3 * day)
+	if report := l.MustRun(); report.Previous != "" || l.Readers("") != key {
 		t.Errorf("%+v", report)
 	}
 }
 
 // empty is an issuer that answers without a key.
-type empty struct{ *service }
+type empty struct{ *rotationtest.Service }
 
 func (empty) Issue(context.Context, rotation.Version, *rotation.Version, time.Time) (rotation.Key, error) {
 	return rotation.Key{}, nil
@@ -85,8 +86,8 @@ func (empty) Issue(context.Context, rotation.Version, *rotation.Version, time.Ti
 
 func TestAnAnswerWithoutAKeyIsNotStaged(t *testing.T) {
 	l := newMemoryLab(t)
-	err := atIssue(t, l, empty{l.service}, func() {})
-	if state, _ := l.store.Load(t.Context()); err == nil || state.Pending == nil || !state.Pending.Issued.IsZero() {
+	err := atIssue(t, l, empty{l.Service}, func() {})
+	if state, _ := l.Store.Load(t.Context()); err == nil || state.Pending == nil || !state.Pending.Issued.IsZero() {
 		t.Errorf("%v", err)
 	}
 }

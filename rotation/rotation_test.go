@@ -2,7 +2,6 @@ package rotation_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -10,85 +9,86 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
 	"github.com/latchkey-go/latchkey/rotation"
 	"github.com/latchkey-go/latchkey/rotation/file"
 )
 
-const day = 24 * time.Hour
+const day = rotationtest.Day
 
 func TestARotationGoesThroughItsSteps(t *testing.T) {
 	l := newLab(t)
-	first := l.mustRun()
+	first := l.MustRun()
 	if want := []rotation.Step{"prepare", "issue", "prove", "promote"}; !slices.Equal(first.Steps, want) || first.Previous != "" {
 		t.Fatalf("%+v", first)
 	}
-	key := l.readers("")
-	if r := l.mustRun(); len(r.Steps) != 0 || !r.Next.Equal(l.service.clock().Add(30*day)) {
+	key := l.Readers("")
+	if r := l.MustRun(); len(r.Steps) != 0 || !r.Next.Equal(l.Service.Clock().Add(30*day)) {
 		t.Errorf("a run when nothing is due: %+v", r)
 	}
-	l.service.pass(30 * day)
-	if r := l.mustRun(); len(r.Steps) != 4 || r.Previous != first.Current || !r.Next.Equal(l.service.clock().Add(day)) {
+	l.Service.Pass(30 * day)
+	if r := l.MustRun(); len(r.Steps) != 4 || r.Previous != first.Current || !r.Next.Equal(l.Service.Clock().Add(day)) {
 		t.Errorf("%+v", r)
 	}
-	next := l.readers(key)
-	l.service.pass(day - time.Hour)
-	l.mustRun()
-	l.readers(key) // used an hour before the overlap ends
-	l.service.pass(time.Hour)
-	if r := l.mustRun(); len(r.Steps) != 0 || !r.Next.After(l.service.clock()) {
+	next := l.Readers(key)
+	l.Service.Pass(day - time.Hour)
+	l.MustRun()
+	l.Readers(key) // used an hour before the overlap ends
+	l.Service.Pass(time.Hour)
+	if r := l.MustRun(); len(r.Steps) != 0 || !r.Next.After(l.Service.Clock()) {
 		t.Errorf("the previous key is still used: %+v", r)
 	}
-	l.service.pass(day)
-	if r := l.mustRun(); !slices.Equal(r.Steps, []rotation.Step{"retire"}) || r.Previous != "" {
+	l.Service.Pass(day)
+	if r := l.MustRun(); !slices.Equal(r.Steps, []rotation.Step{"retire"}) || r.Previous != "" {
 		t.Errorf("%+v", r)
 	}
-	if l.service.accepts(key) || !l.service.accepts(next) || len(l.service.alive()) != 1 {
-		t.Errorf("alive: %v", l.service.alive())
+	if l.Service.Accepts(key) || !l.Service.Accepts(next) || len(l.Service.Alive()) != 1 {
+		t.Errorf("alive: %v", l.Service.Alive())
 	}
 }
 
 // A key that is used without end goes after Longest.
 func TestAPreviousKeyThatIsStillUsedIsKeptForSoLongOnly(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	key := l.readers("")
-	l.service.pass(30 * day)
-	l.mustRun()
+	l.MustRun()
+	key := l.Readers("")
+	l.Service.Pass(30 * day)
+	l.MustRun()
 	for hour := range 24 * 7 {
-		if !l.service.accepts(key) {
+		if !l.Service.Accepts(key) {
 			t.Fatalf("revoked after %d hours", hour)
 		}
-		l.service.pass(time.Hour)
-		l.mustRun()
+		l.Service.Pass(time.Hour)
+		l.MustRun()
 	}
-	if l.service.accepts(key) {
+	if l.Service.Accepts(key) {
 		t.Error("it is still accepted after Longest")
 	}
 }
 
 func TestALeakedKeyIsReplacedAtOnce(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	leaked := l.readers("")
-	report, err := l.rotator(&fault{}).Now(t.Context())
+	l.MustRun()
+	leaked := l.Readers("")
+	report, err := l.Rotator(&rotationtest.Fault{}).Now(t.Context())
 	if err != nil || len(report.Steps) != 4 {
 		t.Fatalf("%+v, %v", report, err)
 	}
-	l.readers(leaked)
-	for l.service.accepts(leaked) {
-		l.service.pass(time.Minute)
-		l.mustRun()
-		if l.service.clock().Sub(newService().now) > 10*time.Minute {
+	l.Readers(leaked)
+	for l.Service.Accepts(leaked) {
+		l.Service.Pass(time.Minute)
+		l.MustRun()
+		if l.Service.Clock().Sub(rotationtest.NewService().Clock()) > 10*time.Minute {
 			t.Fatal("the leaked key lives longer than twice the readers' TTL")
 		}
 	}
 	// The next rotation is an ordinary one.
-	l.service.pass(30 * day)
-	key := l.readers("")
-	l.mustRun()
-	l.service.pass(time.Hour)
-	l.mustRun()
-	l.readers(key)
+	l.Service.Pass(30 * day)
+	key := l.Readers("")
+	l.MustRun()
+	l.Service.Pass(time.Hour)
+	l.MustRun()
+	l.Readers(key)
 }
 
 // Every pair of crashes, in two rotations that follow each other: each remote call
@@ -96,61 +96,12 @@ func TestALeakedKeyIsReplacedAtOnce(t *testing.T) {
 // one current key that works, at most one previous one, and no key beside them; no
 // reader has had a key that does not work.
 func TestARotationCanBeKilledAnywhereAndRunAgain(t *testing.T) {
-	count := func(l *lab) int {
-		f := &fault{}
-		if _, err := l.run(f); err != nil {
-			t.Fatal(err)
-		}
-		return f.calls
-	}
-	l := newLab(t)
-	calls := count(l)
-	l.service.pass(30 * day)
-	calls = max(calls, count(l))
+	calls := rotationtest.Crashes(t, newMemoryLab)
 	if calls < 11 {
 		t.Fatalf("%d calls", calls)
 	}
 	for first := range 2*calls + 1 {
-		for second := range 2*calls + 1 {
-			crash(t, newMemoryLab(t), fault{at: (first + 1) / 2, answer: first%2 == 0}, fault{at: (second + 1) / 2, answer: second%2 == 0})
-		}
-		crash(t, newLab(t), fault{at: (first + 1) / 2, answer: first%2 == 0}, fault{})
-	}
-}
-
-// crash lets the first run of a rotation, and the one after it, die.
-func crash(t *testing.T, l *lab, first, second fault) {
-	t.Helper()
-	name := fmt.Sprintf("crashes at %d (%t) and %d (%t)", first.at, first.answer, second.at, second.answer)
-	l.mustRun()
-	key := l.readers("")
-	for rotation := range 2 {
-		l.service.pass(30 * day)
-		for _, f := range []fault{first, second} {
-			_, _ = l.run(&f)
-			l.readers(key)
-			l.service.pass(6 * time.Minute) // a rotator that died has had its time
-		}
-		l.mustRun()
-		next := l.readers(key)
-		if next == key {
-			t.Fatalf("%s: rotation %d has not taken place", name, rotation)
-		}
-		l.service.pass(3 * day) // the overlap, and what is not used is gone
-		for _, f := range []fault{first, second} {
-			_, _ = l.run(&f)
-			l.readers("")
-			l.service.pass(6 * time.Minute)
-		}
-		l.service.pass(time.Hour) // orphans
-		l.mustRun()
-		if alive := l.service.alive(); len(alive) != 1 {
-			t.Fatalf("%s: after rotation %d these keys live: %v", name, rotation, alive)
-		}
-		key = l.readers("")
-	}
-	if state, err := l.store.Load(t.Context()); err != nil || state.Pending != nil || state.Previous != nil {
-		t.Fatalf("%s: %v", name, err)
+		rotationtest.Crash(newLab(t), rotationtest.Fault{At: (first + 1) / 2, Answer: first%2 == 0}, rotationtest.Fault{})
 	}
 }
 
@@ -158,14 +109,14 @@ func crash(t *testing.T, l *lab, first, second fault) {
 func TestTwoRotatorsMakeOneRotation(t *testing.T) {
 	for round := range 50 {
 		l := newLab(t)
-		l.mustRun()
-		l.service.pass(30 * day)
+		l.MustRun()
+		l.Service.Pass(30 * day)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		promoted, conflicts := 0, 0
 		for range 4 {
 			wg.Go(func() {
-				report, err := l.run(&fault{})
+				report, err := l.Run(&rotationtest.Fault{})
 				mu.Lock()
 				defer mu.Unlock()
 				if slices.Contains(report.Steps, "promote") {
@@ -179,13 +130,13 @@ func TestTwoRotatorsMakeOneRotation(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		l.mustRun()
-		l.service.pass(3 * day)
-		l.mustRun()
-		if alive := l.service.alive(); promoted > 1 || len(alive) != 1 {
+		l.MustRun()
+		l.Service.Pass(3 * day)
+		l.MustRun()
+		if alive := l.Service.Alive(); promoted > 1 || len(alive) != 1 {
 			t.Fatalf("round %d: %d rotations, %d conflicts, alive: %v", round, promoted, conflicts, alive)
 		}
-		l.readers("")
+		l.Readers("")
 	}
 }
 
@@ -193,67 +144,67 @@ func TestTwoRotatorsMakeOneRotation(t *testing.T) {
 // promoted before.
 func TestAKeyIsProvedBeforeReadersSeeIt(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	key := l.readers("")
-	l.service.pass(30 * day)
-	l.service.lag = time.Minute
+	l.MustRun()
+	key := l.Readers("")
+	l.Service.Pass(30 * day)
+	l.Service.Lag(time.Minute, 0)
 	for range 5 {
-		report, err := l.run(&fault{})
+		report, err := l.Run(&rotationtest.Fault{})
 		if !errors.Is(err, rotation.ErrNotAccepted) || report.Pending == "" {
 			t.Fatalf("%+v, %v", report, err)
 		}
-		if now := l.readers(""); now != key {
+		if now := l.Readers(""); now != key {
 			t.Fatal("readers have a key that is not proved")
 		}
-		l.service.pass(10 * time.Second)
+		l.Service.Pass(10 * time.Second)
 	}
-	l.service.pass(10 * time.Second)
-	if report := l.mustRun(); report.Pending != "" || l.readers(key) == key || len(l.service.alive()) != 2 {
-		t.Errorf("%+v, alive %v", report, l.service.alive())
+	l.Service.Pass(10 * time.Second)
+	if report := l.MustRun(); report.Pending != "" || l.Readers(key) == key || len(l.Service.Alive()) != 2 {
+		t.Errorf("%+v, alive %v", report, l.Service.Alive())
 	}
 }
 
 // A pending key that somebody has revoked is given up, and another one is made.
 func TestAPendingKeyThatIsGoneIsGivenUp(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	l.service.pass(30 * day)
-	l.service.lag = time.Hour
-	if _, err := l.run(&fault{}); !errors.Is(err, rotation.ErrNotAccepted) {
+	l.MustRun()
+	l.Service.Pass(30 * day)
+	l.Service.Lag(time.Hour, 0)
+	if _, err := l.Run(&rotationtest.Fault{}); !errors.Is(err, rotation.ErrNotAccepted) {
 		t.Fatal(err)
 	}
-	state, err := l.store.Load(t.Context())
+	state, err := l.Store.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.service.Revoke(t.Context(), state.Pending.KeyID)
-	l.service.lag = 0
-	if _, err := l.run(&fault{}); !errors.Is(err, rotation.ErrNotAccepted) {
+	_ = l.Service.Revoke(t.Context(), state.Pending.KeyID)
+	l.Service.Lag(0, 0)
+	if _, err := l.Run(&rotationtest.Fault{}); !errors.Is(err, rotation.ErrNotAccepted) {
 		t.Fatal(err)
 	}
-	if report := l.mustRun(); report.Current == state.Current.Token {
+	if report := l.MustRun(); report.Current == state.Current.Token {
 		t.Errorf("%+v", report)
 	}
-	l.readers("")
+	l.Readers("")
 }
 
 // The last key that works is never revoked.
 func TestThePreviousKeyStaysWhileTheCurrentOneFails(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	key := l.readers("")
-	l.service.pass(30 * day)
-	l.mustRun()
-	state, err := l.store.Load(t.Context())
+	l.MustRun()
+	key := l.Readers("")
+	l.Service.Pass(30 * day)
+	l.MustRun()
+	state, err := l.Store.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.service.Revoke(t.Context(), state.Current.KeyID) // by mistake
-	l.service.pass(3 * day)
-	if _, err := l.run(&fault{}); !errors.Is(err, rotation.ErrNotAccepted) {
+	_ = l.Service.Revoke(t.Context(), state.Current.KeyID) // by mistake
+	l.Service.Pass(3 * day)
+	if _, err := l.Run(&rotationtest.Fault{}); !errors.Is(err, rotation.ErrNotAccepted) {
 		t.Errorf("%v, want ErrNotAccepted", err)
 	}
-	if !l.service.accepts(key) {
+	if !l.Service.Accepts(key) {
 		t.Error("the last key that works was revoked")
 	}
 }
@@ -261,45 +212,45 @@ func TestThePreviousKeyStaysWhileTheCurrentOneFails(t *testing.T) {
 func TestKeysOfOthersAreLeftAlone(t *testing.T) {
 	l := newLab(t)
 	for _, name := range []string{"", "by hand", "other/token", "latchkey", "latchkeys/x"} {
-		if _, err := l.service.Issue(t.Context(), rotation.Version{Token: name}, nil, l.service.clock().Add(1000*day)); err != nil {
+		if _, err := l.Service.Issue(t.Context(), rotation.Version{Token: name}, nil, l.Service.Clock().Add(1000*day)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	orphan, err := l.service.Issue(t.Context(), rotation.Version{Token: "latchkey/lost"}, nil, l.service.clock().Add(1000*day))
+	orphan, err := l.Service.Issue(t.Context(), rotation.Version{Token: "latchkey/lost"}, nil, l.Service.Clock().Add(1000*day))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.mustRun()
-	if !l.service.accepts(orphan.Secret.Reveal()) {
+	l.MustRun()
+	if !l.Service.Accepts(orphan.Secret.Reveal()) {
 		t.Error("a key that may just be on its way was revoked")
 	}
-	l.service.pass(2 * time.Hour)
-	if report := l.mustRun(); report.Orphans != 1 || l.service.accepts(orphan.Secret.Reveal()) || len(l.service.alive()) != 6 {
-		t.Errorf("%+v, alive %v", report, l.service.alive())
+	l.Service.Pass(2 * time.Hour)
+	if report := l.MustRun(); report.Orphans != 1 || l.Service.Accepts(orphan.Secret.Reveal()) || len(l.Service.Alive()) != 6 {
+		t.Errorf("%+v, alive %v", report, l.Service.Alive())
 	}
 }
 
 // Every key ends by itself, so that one that nobody finds does.
 func TestEveryKeyHasAnExpiry(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	state, err := l.store.Load(t.Context())
-	if err != nil || !state.Current.Expires.Equal(l.service.clock().Add((30+7+7)*day)) {
+	l.MustRun()
+	state, err := l.Store.Load(t.Context())
+	if err != nil || !state.Current.Expires.Equal(l.Service.Clock().Add((30+7+7)*day)) {
 		t.Errorf("%v, %v", state.Current, err)
 	}
 }
 
 func TestPlanChangesNothing(t *testing.T) {
 	l := newLab(t)
-	step, _, err := l.rotator(&fault{}).Plan(t.Context())
+	step, _, err := l.Rotator(&rotationtest.Fault{}).Plan(t.Context())
 	if err != nil || step != "prepare" {
 		t.Fatalf("%s, %v", step, err)
 	}
-	l.mustRun()
-	if step, at, err := l.rotator(&fault{}).Plan(t.Context()); err != nil || step != "wait" || !at.Equal(l.service.clock().Add(30*day)) {
+	l.MustRun()
+	if step, at, err := l.Rotator(&rotationtest.Fault{}).Plan(t.Context()); err != nil || step != "wait" || !at.Equal(l.Service.Clock().Add(30*day)) {
 		t.Errorf("%s at %v, %v", step, at, err)
 	}
-	if len(l.service.alive()) != 1 {
+	if len(l.Service.Alive()) != 1 {
 		t.Error("a plan has made a key")
 	}
 }
@@ -313,36 +264,36 @@ func TestOptionsThatLoseCallsAreRefused(t *testing.T) {
 		"negative": {ProveFor: -1},
 		"name":     {Name: "a/b"},
 	} {
-		if _, err := rotation.New(l.service, l.store, &o); err == nil {
+		if _, err := rotation.New(l.Service, l.Store, &o); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := rotation.New(nil, l.store, nil); err == nil {
+	if _, err := rotation.New(nil, l.Store, nil); err == nil {
 		t.Error("no issuer: accepted")
 	}
 }
 
 func TestAnIssuerThatRefusesChangesNothingForReaders(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	key := l.readers("")
-	l.service.pass(30 * day)
-	l.service.refuses = errors.New("the policy demands a shorter life")
-	if _, err := l.run(&fault{}); err == nil || !strings.Contains(err.Error(), "policy") {
+	l.MustRun()
+	key := l.Readers("")
+	l.Service.Pass(30 * day)
+	l.Service.Refuse(errors.New("the policy demands a shorter life"))
+	if _, err := l.Run(&rotationtest.Fault{}); err == nil || !strings.Contains(err.Error(), "policy") {
 		t.Errorf("%v", err)
 	}
-	if now := l.readers(""); now != key {
+	if now := l.Readers(""); now != key {
 		t.Error("readers have another key")
 	}
-	l.service.refuses = nil
-	l.mustRun()
-	l.readers(key)
+	l.Service.Refuse(nil)
+	l.MustRun()
+	l.Readers(key)
 }
 
 func TestTheFileOfReadersIsTheirsAlone(t *testing.T) {
 	l := newLab(t)
-	l.mustRun()
-	store, ok := l.store.(*file.Store)
+	l.MustRun()
+	store, ok := l.Store.(*file.Store)
 	if !ok {
 		t.Fatal("another store")
 	}
