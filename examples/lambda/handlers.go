@@ -108,17 +108,18 @@ func promptOf(body string, encoded bool) (prompt string, ok bool) {
 }
 
 // statusOf tells a client when to come back and when not to. A credential that is
-// missing, or that the service refuses, is not the client's mistake and may be
-// mended soon: 503.
+// missing, that cannot be read, or that the service refuses, is not the client's
+// mistake and may be mended soon: 503.
 func statusOf(err error) int {
 	refusal, refused := client.AsError(err)
+	var unread *credential.SourceError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
 	case refused && refusal.StatusCode == http.StatusTooManyRequests:
 		return http.StatusTooManyRequests
 	case refused && refusal.StatusCode == http.StatusUnauthorized, // the service's own, where no other key is left
-		errors.Is(err, credential.ErrUnavailable), errors.Is(err, credential.ErrNotFound):
+		errors.As(err, &unread), errors.Is(err, credential.ErrUnavailable):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadGateway

@@ -25,6 +25,7 @@ const (
 	oldKey  = "sk-CANARY-old"
 	newKey  = "sk-CANARY-new"
 	invoked = 20 * time.Second // the time of an invocation
+	warmed  = 5 * time.Second  // the longest cold start; see main.go
 )
 
 // build builds the example as it is deployed.
@@ -187,6 +188,12 @@ func TestTheFunctionAnswersAndLogsTheRequestID(t *testing.T) {
 		t.Errorf("status %d for a key that is dead, want 503", r.StatusCode)
 	}
 	log := p.stop()
+	w.secrets.Fail(awstest.Fault{Status: 500, Times: -1})
+	p = w.start()
+	if r, _ := w.invoke(`{"prompt":"hello"}`); r.StatusCode != 503 {
+		t.Errorf("status %d without the secret, want 503", r.StatusCode)
+	}
+	p.stop()
 	for _, want := range []string{`"msg":"credential loaded"`, `"msg":"credential rejected"`, `"msg":"call failed"`, `"requestId":"` + id + `"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log has no %s:\n%s", want, log)
