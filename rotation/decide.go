@@ -3,7 +3,8 @@ package rotation
 import "time"
 
 // A Step is what a rotator does next: "prepare", "issue" (and stage), "prove",
-// "promote" or "retire", in this order, or "wait" if nothing is due.
+// "promote" or "retire", in this order, or "wait" if nothing is due. An [Event] may
+// also tell of "revoke", an orphan, and "end", of a run.
 type Step string
 
 const (
@@ -13,6 +14,9 @@ const (
 	stepPromote Step = "promote"
 	stepRetire  Step = "retire"
 	stepWait    Step = "wait"
+	// Of events only.
+	stepRevoke Step = "revoke"
+	stepEnd    Step = "end"
 )
 
 // A plan is the next step, and when it is time for one if it is to wait.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,6 +50,10 @@ type Options struct {
 	ProveFor time.Duration
 	// OnStep is told of each step before it is taken; nil is nobody.
 	OnStep func(Step, State)
+	// OnEvent is told of each step after it, with its error, and of the end of each
+	// run, for an audit log or a metric. It is called on the goroutine of the run;
+	// nil is nobody.
+	OnEvent func(Event)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -124,6 +129,10 @@ type Report struct {
 	Busy bool
 	// Orphans is how many keys that nobody knows were revoked.
 	Orphans int
+	// Unrevoked is the token of a previous version that the store has forgotten now,
+	// without its key having been revoked, because the key was not made here and the
+	// issuer's name for it is not known: revoke it by hand. Empty is none.
+	Unrevoked string
 	// Next is when there is something to do again; zero is now.
 	Next time.Time
 }
@@ -132,13 +141,13 @@ type Report struct {
 // nothing is left to do now, with a Report that is true also beside an error: of the
 // issuer, the store or ctx, ErrConflict if another rotator is at work, or
 // ErrNotAccepted if the service did not accept the new key for as long as ProveFor.
-func (r *Rotator) Run(ctx context.Context) (*Report, error) { return r.run(ctx, false) }
+func (r *Rotator) Run(ctx context.Context) (*Report, error) { return r.begin(ctx, false) }
 
 // Now rotates at once, whether it is due or not: for a key that has leaked. The
 // leaked key is revoked by a run after 2 times ReadersTTL, whether it is still used
 // or not. If there is a previous key already, that is revoked at once, as soon as
 // the new one is proved.
-func (r *Rotator) Now(ctx context.Context) (*Report, error) { return r.run(ctx, true) }
+func (r *Rotator) Now(ctx context.Context) (*Report, error) { return r.begin(ctx, true) }
 
 // Plan tells what Run would do next, and changes nothing.
 func (r *Rotator) Plan(ctx context.Context) (Step, time.Time, error) {
@@ -153,37 +162,48 @@ func (r *Rotator) Plan(ctx context.Context) (Step, time.Time, error) {
 // A run is one Run.
 type run struct {
 	*Rotator
-	report *Report
+	report  *Report
+	issued  string   // the id of the key that this run has made
+	revoked []string // ids; a list that is late may have them still
 	claim
 }
 
-func (r *Rotator) run(ctx context.Context, force bool) (*Report, error) {
+func (r *Rotator) begin(ctx context.Context, force bool) (*Report, error) {
 	n := &run{Rotator: r, report: &Report{}, claim: claim{force: force}}
+	err := n.steps(ctx)
+	n.event(Event{Step: stepEnd, Token: n.report.Current, Err: err, Report: n.report})
+	return n.report, err
+}
+
+func (n *run) steps(ctx context.Context) error {
 	for range mostSteps {
-		s, err := r.store.Load(ctx)
+		s, err := n.store.Load(ctx)
 		if err != nil {
-			return n.report, fmt.Errorf("rotation: load: %w", err)
+			return fmt.Errorf("rotation: load: %w", err)
 		}
 		n.tell(s)
-		p := r.opts.next(s, r.opts.Now(), n.claim)
+		p := n.opts.next(s, n.opts.Now(), n.claim)
 		if p.step == stepWait {
 			n.report.Next = p.at
 			n.report.Busy = s.Pending != nil && s.Pending.Secret.IsZero()
-			return n.report, n.revokeOrphans(ctx, s)
+			return n.revokeOrphans(ctx, s)
 		}
-		if r.opts.OnStep != nil {
-			r.opts.OnStep(p.step, s)
+		if n.opts.OnStep != nil {
+			n.opts.OnStep(p.step, s)
 		}
 		more, err := n.take(ctx, p.step, s)
+		if more || err != nil {
+			n.event(n.taken(p.step, s, err))
+		}
 		if err != nil {
-			return n.report, fmt.Errorf("rotation: %s: %w", p.step, err)
+			return fmt.Errorf("rotation: %s: %w", p.step, err)
 		}
 		if !more {
-			return n.report, n.revokeOrphans(ctx, s)
+			return n.revokeOrphans(ctx, s)
 		}
 		n.report.Steps = append(n.report.Steps, p.step)
 	}
-	return n.report, errors.New("rotation: no end after many steps; the store does not keep what it is told")
+	return errors.New("rotation: no end after many steps; the store does not keep what it is told")
 }
 
 func (n *run) tell(s State) {
@@ -245,6 +265,7 @@ func (n *run) issue(ctx context.Context, s State) error {
 	if key.Secret.IsZero() || key.ID == "" {
 		return errors.New("the issuer has returned no key")
 	}
+	n.issued = key.ID
 	pending := *s.Pending
 	pending.KeyID, pending.Secret, pending.Issued, pending.Expires = key.ID, key.Secret, now, key.Expires
 	err = n.store.Stage(ctx, s, pending)
@@ -321,11 +342,14 @@ func (n *run) retire(ctx context.Context, s State) (bool, error) {
 			return false, nil
 		}
 	}
-	if s.Previous.KeyID != "" {
-		if err := n.issuer.Revoke(ctx, s.Previous.KeyID); err != nil {
-			return false, err
-		}
+	if s.Previous.KeyID == "" {
+		n.report.Unrevoked = s.Previous.Token
+		return true, n.store.Retire(ctx, s)
 	}
+	if err := n.issuer.Revoke(ctx, s.Previous.KeyID); err != nil {
+		return false, err
+	}
+	n.revoked = append(n.revoked, s.Previous.KeyID)
 	return true, n.store.Retire(ctx, s)
 }
 
@@ -336,10 +360,12 @@ func (n *run) revokeOrphans(ctx context.Context, s State) error {
 		return fmt.Errorf("rotation: orphans: %w", err)
 	}
 	for _, k := range keys {
-		if !strings.HasPrefix(k.Name, n.opts.Name+"/") || n.opts.Now().Sub(k.Created) < orphanAge || known(s, k) {
+		if !strings.HasPrefix(k.Name, n.opts.Name+"/") || n.opts.Now().Sub(k.Created) < orphanAge || known(s, k) || slices.Contains(n.revoked, k.ID) {
 			continue
 		}
-		if err := n.issuer.Revoke(ctx, k.ID); err != nil {
+		err := n.issuer.Revoke(ctx, k.ID)
+		n.event(Event{Step: stepRevoke, Token: k.Name, KeyID: k.ID, Err: err})
+		if err != nil {
 			return fmt.Errorf("rotation: orphan %s: %w", k.ID, err)
 		}
 		n.report.Orphans++

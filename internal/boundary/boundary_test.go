@@ -165,6 +165,7 @@ var bounds = map[string]bound{
 	"internal/sse":                  {},
 	"internal/testing/awstest":      {},
 	"internal/testing/azuretest":    {},
+	"internal/testing/openaitest":   {},
 	"internal/testing/rotationtest": {own: []string{"credential", "rotation"}},
 	"internal/usage":                {own: []string{"internal/sse"}},
 	"internal/wire":                 {own: []string{"internal/sse"}},

@@ -1,9 +1,11 @@
 // Package openaiadmin makes and revokes keys of one service account of an OpenAI
-// project, with the Admin API.
+// project, or the admin keys of an organization, with the Admin API.
 //
 // The service account stays the same: its limits, its roles and its usage do not move
 // with a rotation. It needs an admin key, which may read and write the project's API
-// keys (https://platform.openai.com/docs/api-reference/administration).
+// keys (https://platform.openai.com/docs/api-reference/administration). That key can be
+// rotated, too, with Options.AdminKeys and a store of its own, from which all rotators
+// read it.
 package openaiadmin
 
 import (
@@ -16,9 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/packages/param"
-
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/middleware"
@@ -28,8 +27,14 @@ import (
 // longest is the longest life that the API takes.
 const longest = 365 * 24 * time.Hour
 
-// Options say whose keys an [Issuer] makes. Project and ServiceAccount are required.
+// Options say whose keys an [Issuer] makes. Project and ServiceAccount are required,
+// unless AdminKeys is set.
 type Options struct {
+	// AdminKeys makes admin keys of the organization, which can do what the Admin API
+	// can. Project, ServiceAccount, Scopes and AllScopes do not go with it. Give New the
+	// Source of the store that the rotation is kept in, so that the key which makes the
+	// next one is always the current one.
+	AdminKeys bool
 	// Project and ServiceAccount are ids, such as "proj_abc" and "svc_acct_def".
 	Project, ServiceAccount string
 	// Scopes are what the keys may do, such as "api.model.request". An empty list
@@ -46,10 +51,8 @@ type Options struct {
 
 // An Issuer makes keys. It is a [rotation.Issuer], and safe for concurrent use.
 type Issuer struct {
-	opts  Options
 	base  string
-	made  openai.AdminOrganizationProjectServiceAccountAPIKeyService
-	keys  openai.AdminOrganizationProjectAPIKeyService
+	keys  account
 	prove func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
 }
 
@@ -58,17 +61,13 @@ var _ rotation.Issuer = (*Issuer)(nil)
 // New returns an Issuer that reads the admin key from adminKey. It fails if an option
 // is missing or the client cannot be made.
 func New(adminKey credential.Source, opts *Options) (*Issuer, error) {
-	switch {
-	case adminKey == nil:
+	if adminKey == nil {
 		return nil, errors.New("openaiadmin: no admin key; give a Source of one, such as credential.Env(\"OPENAI_ADMIN_KEY\")")
-	case opts == nil || opts.Project == "" || opts.ServiceAccount == "":
-		return nil, errors.New("openaiadmin: Project and ServiceAccount are required")
-	case len(opts.Scopes) == 0 && !opts.AllScopes:
-		return nil, errors.New("openaiadmin: no Scopes would be all permissions; name them, or set AllScopes")
-	case len(opts.Scopes) > 0 && opts.AllScopes:
-		return nil, errors.New("openaiadmin: Scopes and AllScopes exclude each other")
 	}
-	i := &Issuer{opts: *opts, base: opts.BaseURL}
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	i := &Issuer{base: opts.BaseURL}
 	if i.base == "" {
 		i.base = client.DefaultBaseURL
 	}
@@ -78,8 +77,7 @@ func New(adminKey credential.Source, opts *Options) (*Issuer, error) {
 		return nil, fmt.Errorf("openaiadmin: %w", err)
 	}
 	i.base = c.BaseURL()
-	i.made = openai.NewAdminOrganizationProjectServiceAccountAPIKeyService(c.Options()...)
-	i.keys = openai.NewAdminOrganizationProjectAPIKeyService(c.Options()...)
+	i.keys = opts.account(c)
 	rt := opts.Transport
 	if rt == nil {
 		if rt, err = client.NewTransport(nil); err != nil {
@@ -90,36 +88,45 @@ func New(adminKey credential.Source, opts *Options) (*Issuer, error) {
 	return i, nil
 }
 
-// Issue makes a key of the service account. It lives until expires, or for a year if
-// that is later, as the API allows no more.
+func (o *Options) check() error {
+	switch {
+	case o == nil:
+		return errors.New("openaiadmin: Project and ServiceAccount are required")
+	case o.AdminKeys && (o.Project != "" || o.ServiceAccount != "" || len(o.Scopes) > 0 || o.AllScopes):
+		return errors.New("openaiadmin: admin keys have no Project, ServiceAccount and Scopes")
+	case o.AdminKeys:
+		return nil
+	case o.Project == "" || o.ServiceAccount == "":
+		return errors.New("openaiadmin: Project and ServiceAccount are required")
+	case len(o.Scopes) == 0 && !o.AllScopes:
+		return errors.New("openaiadmin: no Scopes would be all permissions; name them, or set AllScopes")
+	case len(o.Scopes) > 0 && o.AllScopes:
+		return errors.New("openaiadmin: Scopes and AllScopes exclude each other")
+	}
+	return nil
+}
+
+// Issue makes a key. It lives until expires, or for a year if that is later, as the API
+// allows no more.
 func (i *Issuer) Issue(ctx context.Context, pending rotation.Version, _ *rotation.Version, expires time.Time) (rotation.Key, error) {
 	life := min(time.Until(expires), longest)
 	if life < time.Minute {
 		return rotation.Key{}, errors.New("openaiadmin: a key that expires within a minute is of no use")
 	}
-	k, err := i.made.New(ctx, i.opts.Project, i.opts.ServiceAccount, openai.AdminOrganizationProjectServiceAccountAPIKeyNewParams{
-		Name: param.NewOpt(pending.Token), ExpiresInSeconds: param.NewOpt(int64(life.Seconds())), Scopes: i.opts.Scopes,
-	})
+	k, err := i.keys.issue(ctx, pending.Token, int64(life.Seconds()))
+	if e, ok := client.AsError(err); ok && e.StatusCode == http.StatusBadRequest {
+		return rotation.Key{}, fmt.Errorf("openaiadmin: make a key: %w; the key was to live for %d days: if a policy allows less, lower Every, Longest or Slack of rotation.Options; if the account has too many keys, delete some", e, int(life.Hours()/24))
+	}
 	if err != nil {
 		return rotation.Key{}, refused("make a key", err)
 	}
-	return rotation.Key{ID: k.ID, Name: k.Name, Secret: credential.NewSecret(k.Value), Created: unix(k.CreatedAt), Expires: unix(k.ExpiresAt)}, nil
+	return k, nil
 }
 
-// Keys lists the keys of the service account.
+// Keys lists the keys of the service account, or the admin keys of the organization.
 func (i *Issuer) Keys(ctx context.Context) ([]rotation.Key, error) {
-	var keys []rotation.Key
-	page := i.keys.ListAutoPaging(ctx, i.opts.Project, openai.AdminOrganizationProjectAPIKeyListParams{
-		Limit: param.NewOpt[int64](100), OwnerProjectAccess: "any",
-	})
-	for page.Next() {
-		k := page.Current()
-		if k.Owner.ServiceAccount.ID != i.opts.ServiceAccount {
-			continue
-		}
-		keys = append(keys, rotation.Key{ID: k.ID, Name: k.Name, Created: unix(k.CreatedAt), Expires: unix(k.ExpiresAt), LastUsed: unix(k.LastUsedAt)})
-	}
-	if err := page.Err(); err != nil {
+	keys, err := i.keys.list(ctx)
+	if err != nil {
 		return nil, refused("list the keys", err)
 	}
 	return keys, nil
@@ -130,7 +137,7 @@ func (i *Issuer) Revoke(ctx context.Context, id string) error {
 	if id == "" {
 		return errors.New("openaiadmin: a key without an id cannot be revoked")
 	}
-	_, err := i.keys.Delete(ctx, i.opts.Project, id)
+	err := i.keys.remove(ctx, id)
 	if e, ok := client.AsError(err); ok && e.StatusCode == http.StatusNotFound {
 		return nil
 	}
@@ -140,10 +147,11 @@ func (i *Issuer) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
-// Prove asks for the list of models with the key, which costs nothing. A 403 proves
-// the key as well: it is one without that permission.
+// Prove asks for the list of models with the key, or with an admin key for one admin
+// key, which costs nothing. A 403 proves the key as well: it is one without that
+// permission.
 func (i *Issuer) Prove(ctx context.Context, secret credential.Secret) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.base+"models", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.base+i.keys.proof(), nil)
 	if err != nil {
 		return fmt.Errorf("openaiadmin: prove: %w", err)
 	}
@@ -173,7 +181,9 @@ func refused(what string, err error) error {
 	sending := (*url.Error)(nil)
 	switch {
 	case !ok && errors.As(err, &sending):
-		return fmt.Errorf("openaiadmin: %s: %w", what, err)
+		return fmt.Errorf("openaiadmin: %s: no answer; run again later, nothing is lost: %w", what, err)
+	case !ok && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("openaiadmin: %s: no answer in time; run again later, nothing is lost: %w", what, context.DeadlineExceeded)
 	case !ok:
 		// The text of another error may quote the answer, and that holds the new key.
 		return fmt.Errorf("openaiadmin: %s: the answer could not be read", what)
@@ -183,6 +193,9 @@ func refused(what string, err error) error {
 		return fmt.Errorf("openaiadmin: %s: the admin key is refused or lacks api.management.write: %w", what, e)
 	case http.StatusNotFound:
 		return fmt.Errorf("openaiadmin: %s: no such project or service account: %w", what, e)
+	}
+	if e.StatusCode >= 500 || e.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("openaiadmin: %s: the service cannot do it now; run again later, nothing is lost: %w", what, e)
 	}
 	return fmt.Errorf("openaiadmin: %s: %w", what, e)
 }
