@@ -24,7 +24,10 @@ var bicepPromises = map[string]map[string]int{
 		`enablePurgeProtection: true`:                   1,
 		`allowSharedKeyAccess: false`:                   1,
 		`identity: { type: 'SystemAssigned' }`:          2,
-		`vnetRouteAllEnabled: true`:                     1,
+		`outboundVnetRouting: { allTraffic: true }`:     1, // vnetRouteAllEnabled is ignored since 2024-11-01
+		`scope: vault::subscriptionKey`:                 1,
+		`= if (!empty(subscriptionKeyUrl)) {`:           1,
+		`scope: vault` + "\n":                           1, // the diagnostics; no role on all of the vault
 		`'Microsoft.Insights/diagnosticSettings@`:       4,
 		`'Microsoft.Network/privateEndpoints@`:          1,
 		`'Microsoft.Network/privateDnsZones@`:           1,
@@ -50,20 +53,18 @@ var bicepPromises = map[string]map[string]int{
 		`buffer-response="false"`:                    1,
 		`mode: 'Prevention'`:                         1,
 		`@secure()`:                                  2,
+		`output gateways string[] =`:                 1,
 		`'Microsoft.Insights/diagnosticSettings@`:    2,
 	},
 }
 
-// No Bicep compiler is at hand here; what can be told without one is.
+// What can be told without a Bicep compiler is told here; where there is one,
+// .ci/run iac asks it.
 func TestTheBicepKeepsTheNetworkClosed(t *testing.T) {
 	comment := regexp.MustCompile(`(?m)(^|\s)//.*$`)
 	text := regexp.MustCompile(`(?s)'''.*?'''|'(\\'|[^'\n])*'`)
 	for name, promises := range bicepPromises {
-		data, err := os.ReadFile(filepath.Join("infra", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		source := comment.ReplaceAllString(string(data), "")
+		source := comment.ReplaceAllString(infra(t, name), "")
 		for setting, want := range promises {
 			if got := strings.Count(source, setting); got != want {
 				t.Errorf("%s: %q is there %d times, want %d", name, setting, got, want)
@@ -79,6 +80,66 @@ func TestTheBicepKeepsTheNetworkClosed(t *testing.T) {
 			t.Errorf("%s: %s: there is to be no key", name, key)
 		}
 	}
+}
+
+// What has a version of its own for each change of Azure moves as a whole: one type
+// has one version in all files.
+func TestATypeHasOneVersion(t *testing.T) {
+	versions := map[string]string{}
+	for name := range bicepPromises {
+		for _, m := range regexp.MustCompile(`'(Microsoft\.[\w/]+)@([\d-]+(?:preview)?)'`).FindAllStringSubmatch(infra(t, name), -1) {
+			if before := versions[m[1]]; before != "" && before != m[2] {
+				t.Errorf("%s: %s@%s, and elsewhere %s", name, m[1], m[2], before)
+			}
+			versions[m[1]] = m[2]
+		}
+	}
+	if len(versions) < 20 {
+		t.Errorf("%d types found", len(versions))
+	}
+}
+
+// Every parameter without a default is given, and no other one.
+func TestTheParametersFitTheGateway(t *testing.T) {
+	given := infra(t, "gateway.bicepparam")
+	set := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^param (\w+) = (.*)$`).FindAllStringSubmatch(given, -1) {
+		set[m[1]] = true
+		if strings.HasSuffix(m[1], "Key") && !strings.HasPrefix(m[2], "readEnvironmentVariable(") {
+			t.Errorf("%s is not read from the environment", m[1])
+		}
+	}
+	// A type that takes several lines ends without a default here.
+	for _, m := range regexp.MustCompile(`(?m)^param (\w+) [^=\n]*(=)?`).FindAllStringSubmatch(infra(t, "gateway.bicep"), -1) {
+		if m[2] == "" && !set[m[1]] {
+			t.Errorf("gateway.bicepparam does not set %s", m[1])
+		}
+		delete(set, m[1])
+	}
+	for name := range set {
+		t.Errorf("gateway.bicepparam sets %s, which gateway.bicep does not have", name)
+	}
+}
+
+// A command line is seen by every user of the machine, and kept in the history of
+// the shell.
+func TestNoKeyIsOnACommandLine(t *testing.T) {
+	data, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := regexp.MustCompile(`(?i)(--value|-p +\w*key=|--\w*-key[ =])[^\n]*`).FindString(string(data)); m != "" {
+		t.Errorf("README.md: %s", m)
+	}
+}
+
+func infra(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("infra", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 // The alarms look for messages and members of lines that the handler writes.
@@ -115,12 +176,9 @@ func TestTheAlarmsReadWhatTheHandlerWrites(t *testing.T) {
 		messages[text] = true
 	}
 	members["gateway_version"] = true
-	data, err := os.ReadFile(filepath.Join("infra", "alarms.bicep"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	texts := regexp.MustCompile(`"((?:openai|credential|not) [a-z]+)"`).FindAllStringSubmatch(string(data), -1)
-	names := regexp.MustCompile(`line\.(\w+)`).FindAllStringSubmatch(string(data), -1)
+	alarms := infra(t, "alarms.bicep")
+	texts := regexp.MustCompile(`"((?:openai|credential|not) [a-z]+)"`).FindAllStringSubmatch(alarms, -1)
+	names := regexp.MustCompile(`line\.(\w+)`).FindAllStringSubmatch(alarms, -1)
 	if len(texts) < 8 || len(names) < 10 {
 		t.Fatalf("%d messages and %d members in the alarms", len(texts), len(names))
 	}

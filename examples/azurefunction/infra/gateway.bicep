@@ -2,10 +2,13 @@
 // Front Door in front of both. A caller needs a token of the tenant and a
 // subscription key; API Management calls Azure OpenAI by its own identity.
 //
-//   az deployment group create -g GROUP -f gateway.bicep -p @gateway.json
+//   az deployment group create -g GROUP -n gateway -p gateway.bicepparam
 //
-// Deploy main.bicep once per region before; its outputs are the parameters.
+// Deploy main.bicep once per region before; its outputs are the parameters. The keys
+// come from the environment, never from a command line. README.md says how to make,
+// publish and rotate them.
 
+@description('Begins the names of all resources: 3 to 11 lower-case letters and digits, a letter first.')
 @minLength(3)
 @maxLength(11)
 param prefix string
@@ -45,13 +48,13 @@ var suffix = uniqueString(resourceGroup().id, prefix)
 var openAiUser = '5e0bd9bd-7b93-4f28-af87-19fc36ad61bd' // Cognitive Services OpenAI User
 var callerIds = join(map(callers, id => '<application-id>${id}</application-id>'), '')
 
-resource accounts 'Microsoft.CognitiveServices/accounts@2024-10-01' existing = [for r in regions: {
+resource accounts 'Microsoft.CognitiveServices/accounts@2026-07-01' existing = [for r in regions: {
   name: r.openAiAccount
 }]
 
 // ---- Front Door, which only API Management's instances are behind
 
-resource door 'Microsoft.Cdn/profiles@2024-09-01' = {
+resource door 'Microsoft.Cdn/profiles@2026-07-01' = {
   name: '${prefix}-door'
   location: 'global'
   sku: { name: 'Premium_AzureFrontDoor' }
@@ -60,14 +63,14 @@ resource door 'Microsoft.Cdn/profiles@2024-09-01' = {
   }
 }
 
-resource doorEndpoint 'Microsoft.Cdn/profiles/afdEndpoints@2024-09-01' = {
+resource doorEndpoint 'Microsoft.Cdn/profiles/afdEndpoints@2026-07-01' = {
   parent: door
   name: '${prefix}-${suffix}'
   location: 'global'
   properties: { enabledState: 'Enabled' }
 }
 
-resource origins 'Microsoft.Cdn/profiles/originGroups@2024-09-01' = {
+resource origins 'Microsoft.Cdn/profiles/originGroups@2026-07-01' = {
   parent: door
   name: 'gateways'
   properties: {
@@ -82,7 +85,7 @@ resource origins 'Microsoft.Cdn/profiles/originGroups@2024-09-01' = {
   }
 }
 
-resource origin 'Microsoft.Cdn/profiles/originGroups/origins@2024-09-01' = [for (r, i) in regions: {
+resource origin 'Microsoft.Cdn/profiles/originGroups/origins@2026-07-01' = [for (r, i) in regions: {
   parent: origins
   name: r.location
   properties: {
@@ -96,7 +99,7 @@ resource origin 'Microsoft.Cdn/profiles/originGroups/origins@2024-09-01' = [for 
   }
 }]
 
-resource route 'Microsoft.Cdn/profiles/afdEndpoints/routes@2024-09-01' = {
+resource route 'Microsoft.Cdn/profiles/afdEndpoints/routes@2026-07-01' = {
   parent: doorEndpoint
   name: 'openai'
   properties: {
@@ -110,7 +113,7 @@ resource route 'Microsoft.Cdn/profiles/afdEndpoints/routes@2024-09-01' = {
   dependsOn: [origin]
 }
 
-resource firewall 'Microsoft.Network/FrontDoorWebApplicationFirewallPolicies@2024-02-01' = {
+resource firewall 'Microsoft.Network/FrontDoorWebApplicationFirewallPolicies@2026-04-01' = {
   name: '${prefix}${suffix}'
   location: 'global'
   sku: { name: 'Premium_AzureFrontDoor' }
@@ -138,7 +141,7 @@ resource firewall 'Microsoft.Network/FrontDoorWebApplicationFirewallPolicies@202
   }
 }
 
-resource protection 'Microsoft.Cdn/profiles/securityPolicies@2024-09-01' = {
+resource protection 'Microsoft.Cdn/profiles/securityPolicies@2026-07-01' = {
   parent: door
   name: 'firewall'
   properties: {
@@ -155,6 +158,8 @@ resource protection 'Microsoft.Cdn/profiles/securityPolicies@2024-09-01' = {
   }
 }
 
+// A version that is no preview has neither name nor categoryGroup.
+#disable-next-line use-recent-api-versions
 resource doorDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-logs'
   scope: door
@@ -290,6 +295,8 @@ resource callersSubscription 'Microsoft.ApiManagement/service/subscriptions@2024
   }
 }]
 
+// A version that is no preview has neither name nor categoryGroup.
+#disable-next-line use-recent-api-versions
 resource gatewayDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = [for (r, i) in regions: {
   name: 'to-logs'
   scope: gateways[i]
@@ -301,4 +308,4 @@ resource gatewayDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-pr
 }]
 
 output endpoint string = 'https://${doorEndpoint.properties.hostName}/'
-output gateways array = [for (r, i) in regions: gateways[i].name]
+output gateways string[] = [for (r, i) in regions: gateways[i].name]

@@ -5,7 +5,7 @@
 //
 // Deploy it once per region for gateway.bicep, with another prefix.
 
-@description('Begins the names of all resources: 3 to 11 lower-case letters and digits.')
+@description('Begins the names of all resources: 3 to 11 lower-case letters and digits, a letter first.')
 @minLength(3)
 @maxLength(11)
 param prefix string
@@ -29,10 +29,15 @@ param planInstances int = 1
 @description('What the function calls. Empty is the resource of this file; with gateway.bicep it is the address of Front Door.')
 param openAiEndpoint string = ''
 
-@description('The URL of the secret with the subscription key of API Management; empty without a gateway.')
-param subscriptionKeySecret string = ''
+@description('The URL of the secret with the subscription key of API Management, https://VAULT/secrets/NAME in the vault of this file; empty without a gateway. The secret has to be there before.')
+param subscriptionKeyUrl string = ''
+
+@description('Whether to bring back the vault of a deployment that was deleted within the last 90 days. For that one deployment only.')
+param recoverVault bool = false
 
 param logRetentionDays int = 90
+
+var subscriptionKeyName = empty(subscriptionKeyUrl) ? 'none' : split(subscriptionKeyUrl, '/')[4]
 
 var suffix = uniqueString(resourceGroup().id, prefix)
 var names = {
@@ -54,7 +59,7 @@ var roles = {
 
 // ---- network
 
-resource endpointsGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+resource endpointsGroup 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
   name: '${prefix}-endpoints'
   location: location
   properties: {
@@ -89,7 +94,7 @@ resource endpointsGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   }
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   name: '${prefix}-network'
   location: location
   properties: {
@@ -137,7 +142,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
 }
 
 // For the outbound traffic of API Management, Standard v2.
-resource gatewayGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+resource gatewayGroup 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
   name: '${prefix}-gateway'
   location: location
 }
@@ -175,7 +180,7 @@ var endpoints = [
 
 // One after the other: an account refuses a second change while one is under way.
 @batchSize(1)
-resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [for e in endpoints: {
+resource privateEndpoints 'Microsoft.Network/privateEndpoints@2026-03-01' = [for e in endpoints: {
   name: '${prefix}-${e.name}'
   location: location
   properties: {
@@ -190,7 +195,7 @@ resource privateEndpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [for
   dependsOn: [model]
 }]
 
-resource privateEndpointZones 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01' = [for (e, i) in endpoints: {
+resource privateEndpointZones 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2026-03-01' = [for (e, i) in endpoints: {
   parent: privateEndpoints[i]
   name: 'default'
   properties: {
@@ -205,7 +210,7 @@ resource privateEndpointZones 'Microsoft.Network/privateEndpoints/privateDnsZone
 
 // ---- what is observed
 
-resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+resource logs 'Microsoft.OperationalInsights/workspaces@2026-03-01' = {
   name: '${prefix}-logs'
   location: location
   properties: {
@@ -228,7 +233,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
 
 // ---- Azure OpenAI: no keys, no public network
 
-resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' = {
+resource account 'Microsoft.CognitiveServices/accounts@2026-07-01' = {
   name: names.account
   location: location
   kind: 'OpenAI'
@@ -242,7 +247,7 @@ resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' = {
   }
 }
 
-resource model 'Microsoft.CognitiveServices/accounts/deployments@2024-10-01' = {
+resource model 'Microsoft.CognitiveServices/accounts/deployments@2026-07-01' = {
   parent: account
   name: modelName
   sku: { name: modelSku, capacity: modelCapacity }
@@ -252,6 +257,8 @@ resource model 'Microsoft.CognitiveServices/accounts/deployments@2024-10-01' = {
   }
 }
 
+// A version that is no preview has neither name nor categoryGroup.
+#disable-next-line use-recent-api-versions
 resource accountDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-logs'
   scope: account
@@ -267,11 +274,12 @@ resource accountDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-pr
 
 // ---- Key Vault: roles, no public network
 
-resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+resource vault 'Microsoft.KeyVault/vaults@2026-05-15' = {
   name: names.vault
   location: location
   properties: {
     tenantId: tenant().tenantId
+    createMode: recoverVault ? 'recover' : 'default'
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
     enableSoftDelete: true
@@ -280,8 +288,12 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
     publicNetworkAccess: 'Disabled'
     networkAcls: { defaultAction: 'Deny', bypass: 'None' }
   }
+
+  resource subscriptionKey 'secrets' existing = { name: subscriptionKeyName }
 }
 
+// A version that is no preview has neither name nor categoryGroup.
+#disable-next-line use-recent-api-versions
 resource vaultDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-logs'
   scope: vault
@@ -294,7 +306,7 @@ resource vaultDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-prev
 
 // ---- the function
 
-resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+resource storage 'Microsoft.Storage/storageAccounts@2026-06-01' = {
   name: names.storage
   location: location
   kind: 'StorageV2'
@@ -317,6 +329,8 @@ resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   }
 }
 
+// A version that is no preview has neither name nor categoryGroup.
+#disable-next-line use-recent-api-versions
 resource queueDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-logs'
   scope: storage::queues
@@ -326,7 +340,7 @@ resource queueDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-prev
   }
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: '${prefix}-plan'
   location: location
   kind: 'linux'
@@ -334,7 +348,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   properties: { reserved: true }
 }
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: names.app
   location: location
   kind: 'functionapp,linux'
@@ -343,7 +357,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     serverFarmId: plan.id
     httpsOnly: true
     virtualNetworkSubnetId: network::functions.id
-    vnetRouteAllEnabled: true // names and traffic of the private endpoints
+    outboundVnetRouting: { allTraffic: true } // names and traffic of the private endpoints
     keyVaultReferenceIdentity: 'SystemAssigned'
     siteConfig: {
       linuxFxVersion: ''
@@ -362,7 +376,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'AZURE_TOKEN_CREDENTIALS', value: 'prod' }
         { name: 'AZURE_OPENAI_ENDPOINT', value: empty(openAiEndpoint) ? account.properties.endpoint : openAiEndpoint }
         { name: 'AZURE_OPENAI_DEPLOYMENT', value: model.name }
-        { name: 'SUBSCRIPTION_KEY_SECRET', value: subscriptionKeySecret }
+        { name: 'SUBSCRIPTION_KEY_SECRET', value: subscriptionKeyUrl }
       ]
     }
   }
@@ -377,6 +391,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
+// A version that is no preview has neither name nor categoryGroup.
+#disable-next-line use-recent-api-versions
 resource appDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-logs'
   scope: app
@@ -399,9 +415,10 @@ resource mayAsk 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-resource mayReadSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(vault.id, app.id, roles.secretsUser)
-  scope: vault
+// The one secret, where there is one.
+resource mayReadTheKey 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(subscriptionKeyUrl)) {
+  name: guid(vault.id, subscriptionKeyName, app.id, roles.secretsUser)
+  scope: vault::subscriptionKey
   properties: {
     principalId: app.identity.principalId
     principalType: 'ServicePrincipal'
@@ -432,6 +449,7 @@ resource mayReport 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 output functionApp string = app.name
 output functionHost string = app.properties.defaultHostName
+output functionPrincipal string = app.identity.principalId
 output openAiAccount string = account.name
 output openAiEndpoint string = account.properties.endpoint
 output keyVault string = vault.name
