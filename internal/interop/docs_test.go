@@ -1,0 +1,163 @@
+package interop_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	_ "github.com/aws/aws-sdk-go-v2/config"                 // the documents use it
+	_ "github.com/aws/aws-sdk-go-v2/service/secretsmanager" // the same
+)
+
+// documents are the pages whose blocks of Go have to compile. A block is the inside
+// of a function, or declarations if it begins with "func" or "type".
+var documents = []string{"where.md", "migration.md"}
+
+// packages are what a block may use, by the name that it uses.
+var packages = map[string]string{
+	"awssecretsmanager": latchkey + "credential/awssecretsmanager",
+	"azureidentity":     latchkey + "credential/azureidentity", "azurekeyvault": latchkey + "credential/azurekeyvault",
+	"client": latchkey + "client", "credential": latchkey + "credential", "dialguard": latchkey + "dialguard",
+	"hashivault": latchkey + "credential/hashivault", "limit": latchkey + "middleware/limit", "middleware": latchkey + "middleware",
+
+	"azidentity":     "github.com/Azure/azure-sdk-for-go/sdk/azidentity",
+	"azure":          "github.com/openai/openai-go/v3/azure",
+	"config":         "github.com/aws/aws-sdk-go-v2/config",
+	"goopenai":       "github.com/sashabaranov/go-openai",
+	"openai":         "github.com/openai/openai-go/v3",
+	"option":         "github.com/openai/openai-go/v3/option",
+	"secretsmanager": "github.com/aws/aws-sdk-go-v2/service/secretsmanager",
+
+	"context": "context", "errors": "errors", "http": "net/http", "json": "encoding/json", "os": "os", "slog": "log/slog",
+	"strings": "strings", "sync": "sync", "time": "time",
+}
+
+const latchkey = "github.com/latchkey-go/latchkey/"
+
+// given is what blocks take for granted.
+const given = `
+var (
+	ctx      context.Context
+	r        *http.Request
+	logger   *slog.Logger
+	err      error
+	params   openai.ChatCompletionNewParams
+	customer string
+)
+`
+
+var (
+	block     = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+	qualifier = regexp.MustCompile(`\b([a-z]+)\.[A-Z]`)
+	top       = regexp.MustCompile(`(?m)\A(?://.*\n)*(?:func|type) `)
+)
+
+func TestTheCodeInTheDocumentsCompiles(t *testing.T) {
+	fset := token.NewFileSet()
+	imports := exports(t, fset)
+	for _, name := range documents {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := block.FindAllSubmatchIndex(text, -1)
+		if len(blocks) < 4 {
+			t.Errorf("%s: %d blocks of Go", name, len(blocks))
+		}
+		for _, at := range blocks {
+			line := bytes.Count(text[:at[2]], []byte("\n")) + 1
+			if err := compile(fset, imports, fmt.Sprintf("//line docs/%s:%d\n", name, line), string(text[at[2]:at[3]])); err != nil {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+}
+
+// A block that does not compile is found, and the line of the document is told.
+func TestCodeThatDoesNotCompileIsFound(t *testing.T) {
+	fset := token.NewFileSet()
+	imports := exports(t, fset)
+	for _, code := range []string{"c, err := client.New(client.Config{Sourc: nil})\n", "x := 1 +\n", "nowhere.Call()\n", "client.New()\n"} {
+		if err := compile(fset, imports, "//line docs/x.md:7\n", code); err == nil || !strings.Contains(err.Error(), "docs/x.md:") {
+			t.Errorf("%q: %v", code, err)
+		}
+	}
+}
+
+// compile type-checks one block. That a variable is not used is no error in a
+// document.
+func compile(fset *token.FileSet, imports types.Importer, at, code string) error {
+	var src strings.Builder
+	src.WriteString("package p\n")
+	var used []string
+	for _, m := range qualifier.FindAllStringSubmatch(given+code, -1) {
+		if path := packages[m[1]]; path != "" && !slices.Contains(used, m[1]) {
+			used = append(used, m[1])
+			fmt.Fprintf(&src, "import %s %q\n", m[1], path)
+		}
+	}
+	src.WriteString(given)
+	if top.MatchString(code) {
+		src.WriteString(at + code)
+	} else {
+		src.WriteString("func _() {\n" + at + code + "}\n")
+	}
+	file, err := parser.ParseFile(fset, "document.go", src.String(), 0)
+	if err != nil {
+		return err
+	}
+	var wrong []error
+	conf := types.Config{Importer: imports, Error: func(err error) {
+		if e := (types.Error{}); errors.As(err, &e) && !e.Soft {
+			wrong = append(wrong, err)
+		}
+	}}
+	_, _ = conf.Check("p", fset, []*ast.File{file}, nil) // Error has them
+	return errors.Join(wrong...)
+}
+
+// exports returns an importer of what the compiler has made of packages.
+func exports(t *testing.T, fset *token.FileSet) types.Importer {
+	t.Helper()
+	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export"}
+	for _, path := range packages {
+		args = append(args, path)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v: %s", err, stderr.String())
+	}
+	files := map[string]string{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct{ ImportPath, Export string }
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		files[p.ImportPath] = p.Export
+	}
+	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		if files[path] == "" {
+			return nil, fmt.Errorf("no export data of %s", path)
+		}
+		return os.Open(files[path])
+	})
+}
