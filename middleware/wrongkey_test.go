@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,8 @@ import (
 func TestAWrongKeyCostsTheStoreOneReadPerCoolDown(t *testing.T) {
 	const perSecond = 100
 	hour := 3600
-	if raceEnabled {
-		hour = 300
+	if raceEnabled || os.Getenv("LATCHKEY_PROOFS") == "" {
+		hour = 300 // .ci/run sets the variable
 	}
 	synctest.Test(t, func(t *testing.T) {
 		src := &keys{key: deadKey}
