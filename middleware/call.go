@@ -13,6 +13,7 @@ type call struct {
 	req      http.Request // the copy that carries ctx, in the same allocation
 	ctx      callContext
 	sends    atomic.Int32
+	waited   atomic.Int64            // nanoseconds since the send before
 	kept     bool                    // the body is one that Replay keeps while it is sent
 	model    atomic.Pointer[string]  // once the pace has read it
 	tenant   atomic.Pointer[string]  // once Auth has sent a credential of one

@@ -170,8 +170,10 @@ func until(req *http.Request, c *call, ready <-chan struct{}, timeUp <-chan time
 	return untilAny(req, c, timeUp, ready, nil)
 }
 
-// untilAny is until with one more channel.
+// untilAny is until with one more channel. What it takes is told by the next send.
 func untilAny(req *http.Request, c *call, timeUp <-chan time.Time, ready, changed <-chan struct{}) error {
+	began := time.Now()
+	defer func() { c.waited.Add(int64(time.Since(began))) }()
 	select {
 	case <-ready:
 		return nil

@@ -34,6 +34,7 @@ type LogOptions struct {
 //	model, stream                 what the request's JSON body asks for
 //	request_id                    x-request-id, apim-request-id or x-ms-request-id
 //	deployment, spilled_from      the Azure deployment that served the request, and the one that had no room for it
+//	waited                        before the send, for the service's limit or a back-off
 //	duration, ttfb                until the end of the body, until the header
 //	tenant                        whose credential it is
 //	credential_source, credential_version, gateway_source, gateway_version

@@ -53,6 +53,9 @@ func (l *sendLogger) log(ctx context.Context, s *Send) {
 		attrs = append(attrs, slog.String("ratelimit_remaining_tokens", strconv.Itoa(n)))
 	}
 	attrs = s.Usage.attrs(attrs)
+	if s.Waited > 0 {
+		attrs = append(attrs, slog.Duration("waited", s.Waited))
+	}
 	attrs = append(attrs, slog.Duration("duration", s.Ended.Sub(s.Started)))
 	if s.Status != 0 {
 		attrs = append(attrs, slog.Duration("ttfb", s.Header.Sub(s.Started)))

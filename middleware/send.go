@@ -65,6 +65,11 @@ type Send struct {
 	// it was read. A time is zero if the send did not come so far. All are measured
 	// from Started by the monotonic clock.
 	Started, Connected, Header, FirstChunk, Ended time.Time
+	// Waited is for how long the call stood still before this send, for its turn at
+	// a service that throttles or for a back-off, since the send before it or since
+	// the call began, in whole milliseconds. The time that a credential takes is not
+	// part of it.
+	Waited time.Duration
 
 	extra []headerValue // what Log wants of the answer's header
 }
@@ -148,6 +153,7 @@ type sending struct {
 	req     *http.Request // the copy of the request that start has made
 	number  int32
 	ended   atomic.Bool
+	waited  time.Duration
 	reason  Reason
 	sent    *credentials // nil without Auth
 	secrets sentSecrets
@@ -188,7 +194,7 @@ func (s *sending) record() *watch {
 
 // fill fills what is known before the send.
 func (s *sending) fill(send *Send) {
-	send.Number, send.Reason, send.Method = int(s.number), s.reason, s.req.Method
+	send.Number, send.Reason, send.Waited, send.Method = int(s.number), s.reason, s.waited, s.req.Method
 	if name := s.call.endpoint.Load(); name != nil {
 		send.Endpoint = *name
 	}
@@ -233,6 +239,9 @@ func sendingFrom(ctx context.Context) *sending {
 // not nil it becomes the record.
 func (s *sending) start(out, req *http.Request, c *call, reason Reason, w *watch) {
 	s.number, s.reason = c.sends.Add(1), reason
+	if c.waited.Load() != 0 {
+		s.waited = time.Duration(c.waited.Swap(0)).Truncate(time.Millisecond)
+	}
 	s.ctx.Context = req.Context()
 	s.ctx.sending.Store(s)
 	s.call, s.req = c, out

@@ -64,6 +64,27 @@ func TestEachSendIsAnEvent(t *testing.T) {
 	})
 }
 
+func TestTheWaitBeforeASendIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.first.Inject(clienttest.Fault{Status: 429, Header: http.Header{"Retry-After": {"3"}}})
+		if status, _, err := w.post(t, "chat/completions", hello+"}"); err != nil || status != 200 {
+			t.Fatal(status, err)
+		}
+		p := points(w.metrics(t)["latchkey.send.wait"])
+		if len(p) != 1 || p[0].count != 1 || p[0].sum < 3 || p[0].sum > 4 {
+			t.Fatalf("%+v, want one wait of 3 s", p)
+		}
+		if reason, _ := p[0].attrs.Value("latchkey.send.reason"); reason.AsString() != "retry" {
+			t.Errorf("the wait was before a send that was a %q", reason.AsString())
+		}
+		events := w.span(t).Events
+		if value(events[0].Attributes, "latchkey.send.wait") != "" || value(events[1].Attributes, "latchkey.send.wait") == "" {
+			t.Error("the wait is not told by the event of the second send alone")
+		}
+	})
+}
+
 // A paused body brings one piece after each pause, and then ends with err.
 type paused struct {
 	pieces []string

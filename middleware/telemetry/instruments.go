@@ -8,7 +8,7 @@ import (
 
 // instruments are those that are recorded to as things happen.
 type instruments struct {
-	duration, firstChunk, nextChunk, sendDuration, read metric.Float64Histogram
+	duration, firstChunk, nextChunk, sendDuration, sendWait, read metric.Float64Histogram
 
 	tokens                                               metric.Int64Histogram
 	refusals, limitEvents, credentialEvents, routeEvents metric.Int64Counter
@@ -23,6 +23,7 @@ func (i *instruments) create(m metric.Meter) error {
 		{&i.firstChunk, metricFirstChunk, "Time to receive the first chunk of a stream."},
 		{&i.nextChunk, metricNextChunk, "Time from one chunk of a stream to the next."},
 		{&i.sendDuration, metricSendDuration, "Duration of one request on the wire: retries, replays and other endpoints count on their own."},
+		{&i.sendWait, metricSendWait, "Time that a call stood still before a request: in line at a service that throttles, or in a back-off."},
 		{&i.read, metricRead, "Duration of a read of a credential, with what came of it."},
 	} {
 		var err error
@@ -62,5 +63,5 @@ func (i *instruments) timesChunks(ctx context.Context) bool {
 
 // ofSends reports the same of a send.
 func (i *instruments) ofSends(ctx context.Context) bool {
-	return i.sendDuration.Enabled(ctx) || i.tokens.Enabled(ctx) || i.refusals.Enabled(ctx)
+	return i.sendDuration.Enabled(ctx) || i.sendWait.Enabled(ctx) || i.tokens.Enabled(ctx) || i.refusals.Enabled(ctx)
 }

@@ -85,6 +85,7 @@ const (
 	keySendNumber   attribute.Key = "latchkey.send.number"
 	keySendReason   attribute.Key = "latchkey.send.reason"
 	keySendDuration attribute.Key = "latchkey.send.duration"
+	keySendWait     attribute.Key = "latchkey.send.wait"
 	keyRequestID    attribute.Key = "latchkey.request.id"
 	keyEndpoint     attribute.Key = "latchkey.endpoint.name"
 	keyEvent        attribute.Key = "latchkey.event"
@@ -102,6 +103,7 @@ const (
 	keyLimitWhat    attribute.Key = "latchkey.limit.what"
 
 	metricSendDuration  = "latchkey.send.duration"
+	metricSendWait      = "latchkey.send.wait"
 	metricRefusals      = "latchkey.limit.refusals"
 	metricLimitEvents   = "latchkey.limit.events"
 	metricCredential    = "latchkey.credential.events"

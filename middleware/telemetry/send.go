@@ -40,7 +40,11 @@ func (t *Telemetry) Observe(ctx context.Context, s *middleware.Send) {
 		return
 	}
 	r := routeOf(s.Path)
-	t.sendDuration.Record(ctx, s.Ended.Sub(s.Started).Seconds(), t.sendSet(s, r.operation, failure)...)
+	set := t.sendSet(s, r.operation, failure)
+	t.sendDuration.Record(ctx, s.Ended.Sub(s.Started).Seconds(), set...)
+	if s.Waited > 0 {
+		t.sendWait.Record(ctx, s.Waited.Seconds(), set...)
+	}
 	if s.Usage.Reported && t.tokens.Enabled(ctx) {
 		t.countTokens(ctx, s, r, c != nil && c.plain)
 	}
@@ -59,8 +63,8 @@ func (t *Telemetry) Enabled(ctx context.Context) bool {
 // An eventRoom holds the attributes of one event, and the option for each number of
 // them: AddEvent copies what an option holds, and an option costs an allocation.
 type eventRoom struct {
-	attrs   [13]attribute.KeyValue
-	options [14][1]trace.EventOption
+	attrs   [14]attribute.KeyValue
+	options [15][1]trace.EventOption
 }
 
 func (p *pools) getEvent() *eventRoom {
@@ -82,9 +86,12 @@ func (t *Telemetry) addEvent(span trace.Span, s *middleware.Send, failure string
 	t.pools.events.Put(r)
 }
 
-// sendAttrs appends the attributes of the event of a send: 13 at the most.
+// sendAttrs appends the attributes of the event of a send: 14 at the most.
 func (t *Telemetry) sendAttrs(attrs []attribute.KeyValue, s *middleware.Send, failure string) []attribute.KeyValue {
 	attrs = append(attrs, keySendNumber.Int(s.Number), keySendDuration.Float64(s.Ended.Sub(s.Started).Seconds()))
+	if s.Waited > 0 {
+		attrs = append(attrs, keySendWait.Float64(s.Waited.Seconds()))
+	}
 	if s.Status != 0 {
 		attrs = append(attrs, keyStatus.Int(s.Status))
 	}
