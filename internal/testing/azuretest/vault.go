@@ -1,6 +1,8 @@
 package azuretest
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +15,7 @@ import (
 // VaultURL is the name of the vault.
 const VaultURL = "https://myvault.vault.azure.net"
 
-// A Vault is a Key Vault: the challenge before the first token, versions,
+// A Vault is a Key Vault: the challenge before the first token, versions, tags,
 // attributes, deleted secrets. All methods are safe for concurrent use.
 // https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret
 type Vault struct {
@@ -23,17 +25,20 @@ type Vault struct {
 
 	mu       sync.Mutex
 	secrets  map[string][]*vaultSecret
-	deleted  map[string]bool
+	deleted  map[string][]*vaultSecret
 	tokens   map[string]bool
+	denied   map[string]bool // methods, and "LIST"
 	resource string
 	reads    int
 	versions int
+	now      func() time.Time
 }
 
 type vaultSecret struct {
-	id, value  string
-	enabled    bool
-	begin, end time.Time
+	id, value, kind     string
+	enabled             bool
+	begin, end, created time.Time
+	tags                map[string]string
 }
 
 // Attributes are those of one version. The zero Attributes are an enabled
@@ -41,19 +46,33 @@ type vaultSecret struct {
 type Attributes struct {
 	Disabled           bool
 	NotBefore, Expires time.Time
+	Tags               map[string]string
 }
 
-// NewVault starts a vault that lets tokens read.
+// NewVault starts a vault that lets tokens read and write.
 func NewVault(t testing.TB, tokens ...string) *Vault {
 	t.Helper()
+	v := newVault(tokens)
+	v.cert = NewCertificate(t, time.Now().Add(time.Hour), "*.vault.azure.net")
+	v.server = serveTLS(t, v.cert, v.ServeHTTP)
+	return v
+}
+
+// NewPipedVault is NewVault behind a [Pipe]. It has no Client.
+func NewPipedVault(t testing.TB, tokens ...string) (*Vault, http.RoundTripper) {
+	t.Helper()
+	v := newVault(tokens)
+	return v, Pipe(t, v)
+}
+
+func newVault(tokens []string) *Vault {
 	v := &Vault{
-		cert: NewCertificate(t, time.Now().Add(time.Hour), "*.vault.azure.net"), resource: "https://vault.azure.net",
-		secrets: map[string][]*vaultSecret{}, deleted: map[string]bool{}, tokens: map[string]bool{},
+		resource: "https://vault.azure.net", secrets: map[string][]*vaultSecret{}, deleted: map[string][]*vaultSecret{},
+		tokens: map[string]bool{}, denied: map[string]bool{}, now: time.Now,
 	}
 	for _, token := range tokens {
 		v.tokens[token] = true
 	}
-	v.server = serveTLS(t, v.cert, v.serve)
 	return v
 }
 
@@ -65,11 +84,18 @@ func (v *Vault) Client() *http.Client { return pinned(v.cert, v.server.Listener.
 func (v *Vault) Put(name, value string, attributes ...Attributes) (version string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.versions++
-	s := &vaultSecret{id: fmt.Sprintf("%032x", v.versions), value: value, enabled: true}
+	s := &vaultSecret{value: value, enabled: true}
 	for _, a := range attributes {
-		s.enabled, s.begin, s.end = !a.Disabled, a.NotBefore, a.Expires
+		s.enabled, s.begin, s.end, s.tags = !a.Disabled, a.NotBefore, a.Expires, a.Tags
 	}
+	return v.add(name, s)
+}
+
+// add makes s the newest version. Its identifier says nothing about the order.
+func (v *Vault) add(name string, s *vaultSecret) (version string) {
+	v.versions++
+	sum := sha256.Sum256([]byte(fmt.Sprint(v.versions)))
+	s.id, s.created = hex.EncodeToString(sum[:16]), v.now().Truncate(time.Second)
 	v.secrets[name] = append(v.secrets[name], s)
 	return s.id
 }
@@ -78,8 +104,11 @@ func (v *Vault) Put(name, value string, attributes ...Attributes) (version strin
 func (v *Vault) Delete(name string, purge bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.deleted[name] = v.secrets[name]
 	delete(v.secrets, name)
-	v.deleted[name] = !purge
+	if purge {
+		delete(v.deleted, name)
+	}
 }
 
 // Challenge sets the resource that the vault asks tokens for.
@@ -96,8 +125,10 @@ func (v *Vault) Reads() int {
 	return v.reads
 }
 
-func (v *Vault) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers one request of a client.
+func (v *Vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.mu.Lock()
+	w.Header().Set("Date", v.now().UTC().Format(http.TimeFormat))
 	token, known := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	known = known && v.tokens[token]
 	resource := v.resource
@@ -121,12 +152,17 @@ func (v *Vault) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "BadParameter", "", "malformed")
 	case parts[0] == "deletedsecrets":
 		v.serveDeleted(w, parts[1])
+	case v.refused(w, r, parts):
+	case r.Method == http.MethodPut && len(parts) == 2:
+		v.set(w, r, parts[1])
+	case r.Method == http.MethodPatch && len(parts) == 3:
+		v.patch(w, r, parts[1], parts[2])
+	case r.Method != http.MethodGet:
+		refuse(w, http.StatusMethodNotAllowed, "BadParameter", "", "method")
+	case len(parts) == 3 && parts[2] == "versions":
+		v.list(w, r, parts[1])
 	default:
-		version := ""
-		if len(parts) == 3 {
-			version = parts[2]
-		}
-		v.serveSecret(w, parts[1], version)
+		v.serveSecret(w, parts[1], strings.Join(parts[2:], ""))
 	}
 }
 
@@ -136,7 +172,7 @@ const Tenant = "00000000-0000-4000-8000-00000000feed"
 func (v *Vault) serveDeleted(w http.ResponseWriter, name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.deleted[name] {
+	if v.deleted[name] == nil {
 		refuse(w, http.StatusNotFound, "SecretNotFound", "", "Deleted Secret not found: "+name)
 		return
 	}
@@ -149,12 +185,7 @@ func (v *Vault) serveDeleted(w http.ResponseWriter, name string) {
 func (v *Vault) serveSecret(w http.ResponseWriter, name, version string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var s *vaultSecret
-	for _, one := range v.secrets[name] {
-		if version == "" || version == one.id {
-			s = one
-		}
-	}
+	s := v.find(name, version)
 	switch {
 	case s == nil:
 		refuse(w, http.StatusNotFound, "SecretNotFound", "", "A secret with (name/id) "+name+" was not found in this key vault. If you recently deleted this secret you may be able to recover it using the correct recovery command.")
@@ -164,14 +195,17 @@ func (v *Vault) serveSecret(w http.ResponseWriter, name, version string) {
 		return
 	}
 	v.reads++
-	attributes := map[string]any{"enabled": true, "created": 1767225600, "updated": 1767225600, "recoveryLevel": "Recoverable+Purgeable"}
-	if !s.begin.IsZero() {
-		attributes["nbf"] = s.begin.Unix()
+	writeJSON(w, http.StatusOK, s.bundle(name, true))
+}
+
+// find returns a version; the newest, also if it is disabled, if version is empty.
+func (v *Vault) find(name, version string) (found *vaultSecret) {
+	for _, one := range v.secrets[name] {
+		if version == "" || version == one.id {
+			found = one
+		}
 	}
-	if !s.end.IsZero() {
-		attributes["exp"] = s.end.Unix()
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"value": s.value, "id": VaultURL + "/secrets/" + name + "/" + s.id, "attributes": attributes})
+	return found
 }
 
 // VaultError is a refusal in Key Vault's form.
