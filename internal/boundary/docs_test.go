@@ -16,6 +16,8 @@ var (
 	fence     = regexp.MustCompile("(?ms)^[ \t]*```.*?^[ \t]*```[ \t]*$")
 	codeSpan  = regexp.MustCompile("`[^`\n]*`")
 	link      = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)[^)]*\)`)
+	htmlLink  = regexp.MustCompile(`<(?:a|img|source)\s[^>]*?\b(?:href|src|srcset)="([^"]+)"`)
+	defined   = regexp.MustCompile(`(?m)^ {0,3}\[[^\]]+\]:\s+(\S+)`)
 	heading   = regexp.MustCompile(`(?m)^#{1,6}[ \t]+(.+?)[ \t]*$`)
 	testName  = regexp.MustCompile(`\b(?:Test|Benchmark|Fuzz)[A-Z]\w*`)
 	testLink  = regexp.MustCompile("\\[`?((?:Test|Benchmark|Fuzz)[A-Z]\\w*)`?\\]\\(([^)#\\s]+)")
@@ -64,25 +66,69 @@ func anchors(text string) []string {
 	return out
 }
 
+// links are the targets of all links and pictures in a page.
+func links(text string) []string {
+	text = fence.ReplaceAllString(text, "")
+	// Code spans go, but the text of a link may be one.
+	text = codeSpan.ReplaceAllString(text, "code")
+	var out []string
+	for _, form := range []*regexp.Regexp{link, htmlLink, defined} {
+		for _, m := range form.FindAllStringSubmatch(text, -1) {
+			out = append(out, m[1])
+		}
+	}
+	return out
+}
+
 func TestRelativeLinksResolve(t *testing.T) {
 	r := load(t)
+	count := 0
 	for _, name := range r.markdown() {
-		text := fence.ReplaceAllString(r.read(t, name), "")
-		// Code spans go, but the text of a link may be one.
-		text = codeSpan.ReplaceAllString(text, "code")
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			target, anchor, _ := strings.Cut(m[1], "#")
+		for _, to := range links(r.read(t, name)) {
+			target, anchor, _ := strings.Cut(to, "#")
 			if strings.Contains(target, ":") {
 				continue
 			}
+			count++
 			file := name
 			if target != "" {
 				file = path.Join(path.Dir(name), target)
 			}
-			if _, err := os.Stat(filepath.Join(r.root, filepath.FromSlash(file))); err != nil {
-				t.Errorf("%s: link to %s: no such file", name, m[1])
-			} else if anchor != "" && strings.HasSuffix(file, ".md") && !slices.Contains(anchors(r.read(t, file)), anchor) {
-				t.Errorf("%s: link to %s: no such heading", name, m[1])
+			switch _, err := os.Stat(filepath.Join(r.root, filepath.FromSlash(file))); {
+			case strings.HasPrefix(file, ".."):
+				t.Errorf("%s: link to %s leaves the repository", name, to)
+			case err != nil:
+				t.Errorf("%s: link to %s: no such file", name, to)
+			case anchor != "" && strings.HasSuffix(file, ".md") && !slices.Contains(anchors(r.read(t, file)), anchor):
+				t.Errorf("%s: link to %s: no such heading", name, to)
+			}
+		}
+	}
+	if count < 100 {
+		t.Errorf("%d links found", count)
+	}
+}
+
+func TestLinksAreFoundInAllForms(t *testing.T) {
+	got := links("[a](1.md) ![two\nlines](2.svg \"title\") [`code`](3.md#x) <a class=\"x\" href=\"4.md\">d</a>\n" +
+		"<source media=\"(a: b)\" srcset=\"5.svg\"><img alt=\"x\" src=\"6.png\">\n[e]: 7.md\n`[no](no.md)`\n```\n[no](no.md)\n```\n")
+	slices.Sort(got)
+	if want := []string{"1.md", "2.svg", "3.md#x", "4.md", "5.svg", "6.png", "7.md"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A comment that sends its reader to a page names one that there is.
+func TestPagesNamedInCommentsExist(t *testing.T) {
+	r := load(t)
+	page := regexp.MustCompile(`\b(?:docs/[\w/.-]+\.(?:md|svg)|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|SECURITY\.md)`)
+	for _, f := range r.gos {
+		for _, group := range f.ast.Comments {
+			for _, name := range page.FindAllString(group.Text(), -1) {
+				_, here := os.Stat(filepath.Join(r.root, filepath.FromSlash(path.Join(f.dir, name))))
+				if _, root := os.Stat(filepath.Join(r.root, filepath.FromSlash(name))); here != nil && root != nil {
+					t.Errorf("%s: no such page: %s", r.at(group), name)
+				}
 			}
 		}
 	}
