@@ -2,14 +2,11 @@ package azureopenai_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,28 +15,15 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 	"github.com/latchkey-go/latchkey/rotation"
 	"github.com/latchkey-go/latchkey/rotation/azureopenai"
 	"github.com/latchkey-go/latchkey/rotation/file"
 )
 
-const account = "/subscriptions/sub/resourceGroups/group/providers/Microsoft.CognitiveServices/accounts/account/"
-
-// A resource is an Azure OpenAI resource, and Resource Manager in front of it.
-type resource struct {
-	mu      sync.Mutex
-	n       int
-	keys    map[string]string
-	made    []string // the names of keys that were regenerated
-	lose    int      // so many answers of regenerateKey get lost
-	drop    int      // so many requests do
-	status  int      // in place of what Resource Manager would answer
-	invalid string
-}
-
-func newResource(t *testing.T) (*resource, *azureopenai.Options) {
+func newResource(t *testing.T) (*azuretest.Resource, *azureopenai.Options) {
 	t.Helper()
-	r := &resource{keys: map[string]string{"Key1": "CANARY-key1-0", "Key2": "CANARY-key2-0"}}
+	r := azuretest.NewResource("CANARY-arm")
 	server := httptest.NewTLSServer(r)
 	t.Cleanup(server.Close)
 	return r, &azureopenai.Options{
@@ -52,64 +36,6 @@ func newResource(t *testing.T) (*resource, *azureopenai.Options) {
 			Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: time.Millisecond, MaxRetryDelay: time.Millisecond},
 		},
 	}
-}
-
-func (r *resource) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	if req.URL.Path == "/openai/v1/models" {
-		if key := req.Header.Get("api-key"); key != r.keys["Key1"] && key != r.keys["Key2"] {
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-		_, _ = w.Write([]byte(`{}`))
-		return
-	}
-	if req.Method != http.MethodPost || req.URL.Query().Get("api-version") == "" || req.Header.Get("Authorization") != "Bearer CANARY-arm" {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	switch {
-	case r.status != 0:
-		w.WriteHeader(r.status)
-		_, _ = fmt.Fprintf(w, `{"error":{"code":"x","message":"%s"}}`, r.keys["Key1"])
-		return
-	case req.URL.Path == account+"regenerateKey":
-		if r.regenerate(w, req) {
-			return
-		}
-	case req.URL.Path != account+"listKeys":
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	if r.invalid != "" {
-		_, _ = fmt.Fprintf(w, r.invalid, r.keys["Key1"])
-		return
-	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"key1": r.keys["Key1"], "key2": r.keys["Key2"]})
-}
-
-// regenerate reports whether the answer is lost.
-func (r *resource) regenerate(w http.ResponseWriter, req *http.Request) bool {
-	var asked struct {
-		KeyName string `json:"keyName"`
-	}
-	if json.NewDecoder(req.Body).Decode(&asked) != nil || r.keys[asked.KeyName] == "" {
-		w.WriteHeader(http.StatusBadRequest)
-		return true
-	}
-	if r.drop > 0 {
-		r.drop--
-		panic(http.ErrAbortHandler)
-	}
-	r.n++
-	r.keys[asked.KeyName] = fmt.Sprintf("CANARY-%s-%d", strings.ToLower(asked.KeyName), r.n)
-	r.made = append(r.made, asked.KeyName)
-	if r.lose > 0 {
-		r.lose--
-		panic(http.ErrAbortHandler)
-	}
-	return false
 }
 
 type token struct{}
@@ -135,15 +61,14 @@ func TestTheKeyOfReadersIsNeverTouched(t *testing.T) {
 	r, opts := newResource(t)
 	i := issuer(t, opts)
 	for slot, other := range map[string]string{"Key1": "Key2", "Key2": "Key1"} {
-		r.made = nil
-		k, err := i.Issue(t.Context(), rotation.Version{}, current(r.keys[slot]), time.Time{})
-		if err != nil || k.ID != other || k.Secret.Reveal() != r.keys[other] || len(r.made) != 1 || r.made[0] != other {
-			t.Errorf("current %s: made %v, %v", slot, r.made, err)
+		k, err := i.Issue(t.Context(), rotation.Version{}, current(r.Key(slot)), time.Time{})
+		if made := r.Made(); err != nil || k.ID != other || k.Secret.Reveal() != r.Key(other) || len(made) != 1 || made[0] != other {
+			t.Errorf("current %s: made %v, %v", slot, made, err)
 		}
 	}
-	r.made = nil
-	if _, err := i.Issue(t.Context(), rotation.Version{}, current("CANARY-of-another-resource"), time.Time{}); err == nil || len(r.made) != 0 {
-		t.Errorf("a key that is none of the resource's: made %v, %v", r.made, err)
+	_, err := i.Issue(t.Context(), rotation.Version{}, current("CANARY-of-another-resource"), time.Time{})
+	if made := r.Made(); err == nil || len(made) != 0 {
+		t.Errorf("a key that is none of the resource's: made %v, %v", made, err)
 	}
 }
 
@@ -151,14 +76,15 @@ func TestTheKeyOfReadersIsNeverTouched(t *testing.T) {
 func TestALostAnswerMakesNoSecondKey(t *testing.T) {
 	r, opts := newResource(t)
 	i := issuer(t, opts)
-	r.lose = 1
-	k, err := i.Issue(t.Context(), rotation.Version{}, current(r.keys["Key1"]), time.Time{})
-	if err != nil || len(r.made) != 1 || k.Secret.Reveal() != r.keys["Key2"] {
-		t.Errorf("a lost answer: made %v, %v", r.made, err)
+	r.Lose(true)
+	k, err := i.Issue(t.Context(), rotation.Version{}, current(r.Key("Key1")), time.Time{})
+	if made := r.Made(); err != nil || len(made) != 1 || k.Secret.Reveal() != r.Key("Key2") {
+		t.Errorf("a lost answer: made %v, %v", made, err)
 	}
-	r.drop, r.made = 1, nil
-	if _, err := i.Issue(t.Context(), rotation.Version{}, current(r.keys["Key1"]), time.Time{}); err == nil || len(r.made) != 0 {
-		t.Errorf("a lost request: made %v, %v", r.made, err)
+	r.Lose(false)
+	_, err = i.Issue(t.Context(), rotation.Version{}, current(r.Key("Key1")), time.Time{})
+	if made := r.Made(); err == nil || len(made) != 0 {
+		t.Errorf("a lost request: made %v, %v", made, err)
 	}
 }
 
@@ -185,7 +111,7 @@ func TestARotationInTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	works := func(key string) bool { return key == r.keys["Key1"] || key == r.keys["Key2"] }
+	works := r.Accepts
 	read := func() string {
 		t.Helper()
 		key, err := os.ReadFile(store.Key())
@@ -227,7 +153,7 @@ func TestErrorsSayWhatToDoAndShowNoKey(t *testing.T) {
 		"a broken quote": {0, `{"key1":"%s`, "no keys"},
 	} {
 		r, opts := newResource(t)
-		r.status, r.invalid = test.status, test.invalid
+		r.Answer(test.status, test.invalid)
 		_, err := issuer(t, opts).Issue(t.Context(), rotation.Version{}, nil, time.Time{})
 		switch {
 		case err == nil:
@@ -243,7 +169,7 @@ func TestErrorsSayWhatToDoAndShowNoKey(t *testing.T) {
 func TestAKeyIsProvedAndRevoked(t *testing.T) {
 	r, opts := newResource(t)
 	i := issuer(t, opts)
-	old := credential.NewSecret(r.keys["Key2"])
+	old := credential.NewSecret(r.Key("Key2"))
 	if err := i.Prove(t.Context(), old); err != nil {
 		t.Error(err)
 	}
