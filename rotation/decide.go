@@ -2,21 +2,21 @@ package rotation
 
 import "time"
 
-// A Step is what a rotator does next: "prepare", "issue" (and stage), "prove",
-// "promote" or "retire", in this order, or "wait" if nothing is due. An [Event] may
-// also tell of "revoke", an orphan, and "end", of a run.
+// A Step is what a rotator does next, in the order of the constants. An [Event] may
+// also tell of Revoke, of an orphan, and of End, of a run.
 type Step string
 
+// The steps. Issue includes to stage the key; Wait is that nothing is due.
 const (
-	stepPrepare Step = "prepare"
-	stepIssue   Step = "issue"
-	stepProve   Step = "prove"
-	stepPromote Step = "promote"
-	stepRetire  Step = "retire"
-	stepWait    Step = "wait"
+	Prepare Step = "prepare"
+	Issue   Step = "issue"
+	Prove   Step = "prove"
+	Promote Step = "promote"
+	Retire  Step = "retire"
+	Wait    Step = "wait"
 	// Of events only.
-	stepRevoke Step = "revoke"
-	stepEnd    Step = "end"
+	Revoke Step = "revoke"
+	End    Step = "end"
 )
 
 // A plan is the next step, and when it is time for one if it is to wait.
@@ -26,10 +26,11 @@ type plan struct {
 }
 
 // A claim is what one run knows beside the state: the token of the version that it
-// has prepared, that of the one that it has proved, and whether it has to rotate.
+// has prepared, that of the one that it has proved, whether it has to rotate, and
+// whether another service has prepared the version and directs the steps.
 type claim struct {
 	prepared, proved string
-	force            bool
+	force, directed  bool
 }
 
 // lease is how long a rotator has from prepare to stage. Then another one begins
@@ -42,29 +43,29 @@ func (o *Options) next(s State, now time.Time, c claim) plan {
 	force := c.force
 	switch {
 	case s.Pending != nil && s.Pending.Secret.IsZero() && s.Pending.Token == c.prepared:
-		return plan{step: stepIssue}
+		return plan{step: Issue}
 	case s.Pending != nil && s.Pending.Secret.IsZero() && now.Before(s.Pending.Prepared.Add(lease)):
-		return plan{stepWait, s.Pending.Prepared.Add(lease)}
+		return plan{Wait, s.Pending.Prepared.Add(lease)}
 	case s.Pending != nil && s.Pending.Secret.IsZero():
-		return plan{step: stepPrepare}
+		return plan{step: Prepare}
 	case s.Pending != nil && s.Pending.Token != c.proved:
-		return plan{step: stepProve}
+		return plan{step: Prove}
 	case s.Pending != nil && s.Previous != nil:
 		// There is room for one previous version: it has to go first.
 		return o.retiring(s, now, force)
 	case s.Pending != nil:
-		return plan{step: stepPromote}
+		return plan{step: Promote}
 	case s.Current == nil, force:
-		return plan{step: stepPrepare}
+		return plan{step: Prepare}
 	}
 	due := s.Current.Promoted.Add(o.Every)
 	if s.Previous != nil {
 		return o.retiring(s, now, false) // it goes before another one comes
 	}
 	if !now.Before(due) {
-		return plan{step: stepPrepare}
+		return plan{step: Prepare}
 	}
-	return plan{stepWait, due}
+	return plan{Wait, due}
 }
 
 // retiring is to retire after the overlap, or at once where a key has to go.
@@ -74,7 +75,7 @@ func (o *Options) retiring(s State, now time.Time, force bool) plan {
 		at = s.Current.Promoted.Add(2 * o.ReadersTTL)
 	}
 	if force || !now.Before(at) {
-		return plan{step: stepRetire}
+		return plan{step: Retire}
 	}
-	return plan{stepWait, at}
+	return plan{Wait, at}
 }

@@ -7,8 +7,7 @@ import "time"
 type Event struct {
 	// Time is when the step ended, by the clock of the Rotator.
 	Time time.Time
-	// Step is what was done: the name of a step, "revoke" for an orphan, or "end" for
-	// the end of a run.
+	// Step is what was done: a step, Revoke for an orphan, or End for the end of a run.
 	Step Step
 	// Token and KeyID name the version that the step is about, and its key. KeyID is
 	// empty where there is no key yet; at the end of a run Token is the current version.
@@ -32,12 +31,12 @@ func (n *run) taken(step Step, s State, err error) Event {
 	e := Event{Step: step, Err: err}
 	about := s.Pending
 	switch {
-	case step == stepPrepare:
+	case step == Prepare:
 		e.Token = n.prepared
 		return e
-	case step == stepIssue:
+	case step == Issue:
 		e.KeyID = n.issued
-	case step == stepRetire:
+	case step == Retire:
 		about = s.Previous
 	}
 	if about != nil {

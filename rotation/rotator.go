@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -141,13 +140,17 @@ type Report struct {
 // nothing is left to do now, with a Report that is true also beside an error: of the
 // issuer, the store or ctx, ErrConflict if another rotator is at work, or
 // ErrNotAccepted if the service did not accept the new key for as long as ProveFor.
-func (r *Rotator) Run(ctx context.Context) (*Report, error) { return r.begin(ctx, false) }
+func (r *Rotator) Run(ctx context.Context) (*Report, error) {
+	return r.begin(ctx, claim{}, (*run).steps)
+}
 
 // Now rotates at once, whether it is due or not: for a key that has leaked. The
 // leaked key is revoked by a run after 2 times ReadersTTL, whether it is still used
 // or not. If there is a previous key already, that is revoked at once, as soon as
 // the new one is proved.
-func (r *Rotator) Now(ctx context.Context) (*Report, error) { return r.begin(ctx, true) }
+func (r *Rotator) Now(ctx context.Context) (*Report, error) {
+	return r.begin(ctx, claim{force: true}, (*run).steps)
+}
 
 // Plan tells what Run would do next, and changes nothing.
 func (r *Rotator) Plan(ctx context.Context) (Step, time.Time, error) {
@@ -159,6 +162,8 @@ func (r *Rotator) Plan(ctx context.Context) (Step, time.Time, error) {
 	return p.step, p.at, nil
 }
 
+var errEndless = errors.New("rotation: no end after many steps; the store does not keep what it is told")
+
 // A run is one Run.
 type run struct {
 	*Rotator
@@ -168,10 +173,10 @@ type run struct {
 	claim
 }
 
-func (r *Rotator) begin(ctx context.Context, force bool) (*Report, error) {
-	n := &run{Rotator: r, report: &Report{}, claim: claim{force: force}}
-	err := n.steps(ctx)
-	n.event(Event{Step: stepEnd, Token: n.report.Current, Err: err, Report: n.report})
+func (r *Rotator) begin(ctx context.Context, c claim, steps func(*run, context.Context) error) (*Report, error) {
+	n := &run{Rotator: r, report: &Report{}, claim: c}
+	err := steps(n, ctx)
+	n.event(Event{Step: End, Token: n.report.Current, Err: err, Report: n.report})
 	return n.report, err
 }
 
@@ -183,27 +188,20 @@ func (n *run) steps(ctx context.Context) error {
 		}
 		n.tell(s)
 		p := n.opts.next(s, n.opts.Now(), n.claim)
-		if p.step == stepWait {
+		if p.step == Wait {
 			n.report.Next = p.at
 			n.report.Busy = s.Pending != nil && s.Pending.Secret.IsZero()
 			return n.revokeOrphans(ctx, s)
 		}
-		if n.opts.OnStep != nil {
-			n.opts.OnStep(p.step, s)
-		}
 		more, err := n.take(ctx, p.step, s)
-		if more || err != nil {
-			n.event(n.taken(p.step, s, err))
-		}
 		if err != nil {
-			return fmt.Errorf("rotation: %s: %w", p.step, err)
+			return err
 		}
 		if !more {
 			return n.revokeOrphans(ctx, s)
 		}
-		n.report.Steps = append(n.report.Steps, p.step)
 	}
-	return errors.New("rotation: no end after many steps; the store does not keep what it is told")
+	return errEndless
 }
 
 func (n *run) tell(s State) {
@@ -218,21 +216,35 @@ func (n *run) tell(s State) {
 
 // take takes the step, and reports whether there may be another one now.
 func (n *run) take(ctx context.Context, step Step, s State) (bool, error) {
-	switch step {
-	case stepPrepare:
-		return true, n.prepare(ctx, s)
-	case stepIssue:
-		return true, n.issue(ctx, s)
-	case stepProve:
-		return true, n.prove(ctx, s)
-	case stepPromote:
-		n.force = false
-		return true, n.store.Promote(ctx, s, n.opts.Now())
-	case stepRetire:
-		return n.retire(ctx, s)
-	case stepWait:
+	if n.opts.OnStep != nil {
+		n.opts.OnStep(step, s)
 	}
-	return false, nil
+	more, err := true, error(nil)
+	switch step {
+	case Prepare:
+		err = n.prepare(ctx, s)
+	case Issue:
+		err = n.issue(ctx, s)
+	case Prove:
+		err = n.prove(ctx, s)
+	case Promote:
+		n.force = false
+		err = n.store.Promote(ctx, s, n.opts.Now())
+	case Retire:
+		more, err = n.retire(ctx, s)
+	case Wait:
+		more = false
+	}
+	if more || err != nil {
+		n.event(n.taken(step, s, err))
+	}
+	if err != nil {
+		return false, fmt.Errorf("rotation: %s: %w", step, err)
+	}
+	if more {
+		n.report.Steps = append(n.report.Steps, step)
+	}
+	return more, nil
 }
 
 // prepare notes the version in the store before anything is made: of several
@@ -251,14 +263,20 @@ func (n *run) prepare(ctx context.Context, s State) error {
 func (n *run) issue(ctx context.Context, s State) error {
 	now := n.opts.Now()
 	// A rotator that was held up must not make a key when another one has begun: it
-	// may be that of the account's only other slot.
-	left := s.Pending.Prepared.Add(lease / 2).Sub(now)
+	// may be that of the account's only other slot. A version that another service has
+	// prepared is that service's to take away.
+	left := lease / 2
+	if !n.directed {
+		left = s.Pending.Prepared.Add(left).Sub(now)
+	}
 	if left <= 0 {
 		return ErrConflict
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
-	key, err := n.issuer.Issue(ctx, *s.Pending, s.Current, now.Add(n.opts.Every+n.opts.Longest+n.opts.Slack))
+	pending := *s.Pending
+	pending.Token = n.opts.keyName(pending.Token)
+	key, err := n.issuer.Issue(ctx, pending, s.Current, now.Add(n.opts.Every+n.opts.Longest+n.opts.Slack))
 	if err != nil {
 		return err
 	}
@@ -266,7 +284,6 @@ func (n *run) issue(ctx context.Context, s State) error {
 		return errors.New("the issuer has returned no key")
 	}
 	n.issued = key.ID
-	pending := *s.Pending
 	pending.KeyID, pending.Secret, pending.Issued, pending.Expires = key.ID, key.Secret, now, key.Expires
 	err = n.store.Stage(ctx, s, pending)
 	if errors.Is(err, ErrConflict) && key.Name != "" { // a key of its own, and no slot that others have
@@ -351,33 +368,4 @@ func (n *run) retire(ctx context.Context, s State) (bool, error) {
 	}
 	n.revoked = append(n.revoked, s.Previous.KeyID)
 	return true, n.store.Retire(ctx, s)
-}
-
-// revokeOrphans revokes keys with a name of ours that the store does not know.
-func (n *run) revokeOrphans(ctx context.Context, s State) error {
-	keys, err := n.issuer.Keys(ctx)
-	if err != nil {
-		return fmt.Errorf("rotation: orphans: %w", err)
-	}
-	for _, k := range keys {
-		if !strings.HasPrefix(k.Name, n.opts.Name+"/") || n.opts.Now().Sub(k.Created) < orphanAge || known(s, k) || slices.Contains(n.revoked, k.ID) {
-			continue
-		}
-		err := n.issuer.Revoke(ctx, k.ID)
-		n.event(Event{Step: stepRevoke, Token: k.Name, KeyID: k.ID, Err: err})
-		if err != nil {
-			return fmt.Errorf("rotation: orphan %s: %w", k.ID, err)
-		}
-		n.report.Orphans++
-	}
-	return nil
-}
-
-func known(s State, k Key) bool {
-	for _, v := range []*Version{s.Current, s.Pending, s.Previous} {
-		if v != nil && (v.KeyID == k.ID || v.Token == k.Name) {
-			return true
-		}
-	}
-	return false
 }

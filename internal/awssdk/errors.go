@@ -25,6 +25,8 @@ type Attempt struct {
 	InOp   bool
 	// Session tells that the credentials come from a session that a person begins.
 	Session bool
+	// Act is what AWS has refused, for errors; empty is "the read".
+	Act string
 	// NoRegion is what to do if no region is configured; empty is for what has an
 	// ARN.
 	NoRegion string
@@ -172,7 +174,7 @@ func (a *Attempt) Refused(ctx context.Context, err error) error {
 	case unknownCaller(code):
 		return a.Fail(Answer(code, "AWS does not know these credentials"), "check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and the profile with `aws sts get-caller-identity`")
 	}
-	return a.Fail(Answer(code, "AWS refused the read"), "look the code up in AWS's reference of "+a.Service)
+	return a.Fail(Answer(code, "AWS refused "+first(a.Act, "the read")), "look the code up in AWS's reference of "+a.Service)
 }
 
 // Denied is AWS's answer that the identity lacks action on resource. Text is

@@ -141,6 +141,7 @@ var bounds = map[string]bound{
 	"audit/anomaly":                 {exports: 13, own: slices.Concat([]string{"middleware"}, belowMiddleware), modules: middlewareModules},
 	"rotation":                      {exports: 15, own: []string{"credential"}},
 	"rotation/azurekeyvault":        {exports: 3, own: []string{"credential", "internal/azurecred", "internal/azurename", "internal/leaf", "internal/rotationdoc", "internal/smallfile", "rotation"}, modules: azureVaultModules},
+	"rotation/awssecretsmanager":    {exports: 3, own: []string{"credential", "internal/awssdk", "internal/awssecret", "internal/document", "internal/leaf", "rotation"}, modules: slices.Concat(awsModules, []string{"github.com/aws/aws-lambda-go"})},
 	"rotation/azureopenai":          {exports: 3, own: []string{"credential", "rotation"}, modules: azureCoreModules},
 	"rotation/openaiadmin":          {exports: 3, own: slices.Concat([]string{"client", "dialguard", "middleware", "rotation"}, belowMiddleware), modules: clientModules},
 	"rotation/file":                 {exports: 2, own: []string{"credential", "internal/rotationdoc", "rotation"}},

@@ -16,6 +16,8 @@ type input struct {
 	SecretString        *string
 	SecretBinary        []byte
 	ClientRequestToken  string
+	RotationToken       string
+	Tags                []struct{ Key, Value string }
 	MoveToVersionId     string //nolint:revive // as AWS spells it
 	RemoveFromVersionId string //nolint:revive // as AWS spells it
 }
@@ -49,6 +51,11 @@ func (s *SecretsManager) do(op string, in input) (any, error) {
 		return s.put(sec, in)
 	case "UpdateSecretVersionStage":
 		return sec.update(in)
+	case "TagResource":
+		for _, tag := range in.Tags {
+			sec.tags[tag.Key] = tag.Value
+		}
+		return map[string]any{}, nil
 	case "DescribeSecret":
 		stages := map[string][]string{}
 		for id, v := range sec.versions {
@@ -72,6 +79,10 @@ func (s *SecretsManager) create(in input) (any, error) {
 	if s.find(in.Name) != nil {
 		return nil, &refusal{http.StatusBadRequest, "ResourceExistsException", "The operation failed because the secret already exists."}
 	}
+	if in.SecretString == nil && in.SecretBinary == nil { // without a version
+		s.secrets[in.Name] = &secret{arn: s.ARN(in.Name), versions: map[string]*version{}, tags: map[string]string{}}
+		return map[string]any{"ARN": s.ARN(in.Name), "Name": in.Name}, nil
+	}
 	id := s.add(in.Name, &version{text: in.SecretString, binary: in.SecretBinary}, Current)
 	return map[string]any{"ARN": s.ARN(in.Name), "Name": in.Name, "VersionId": id}, nil
 }
@@ -93,7 +104,7 @@ func (sec *secret) get(in input) (any, error) {
 		id = at
 	}
 	v := sec.versions[id]
-	if v == nil {
+	if v == nil || v.empty() {
 		return nil, missing("Secrets Manager can't find the specified secret value for VersionId: " + id)
 	}
 	out := map[string]any{
@@ -109,16 +120,25 @@ func (sec *secret) get(in input) (any, error) {
 }
 
 // put follows PutSecretValue: without stages the new version becomes the
-// current one, and a token that was used before names the version it made.
+// current one, as the first of all versions does; a token that was used before names
+// the version it made, and a version gets a value once.
 func (s *SecretsManager) put(sec *secret, in input) (any, error) {
 	stages := in.VersionStages
-	if len(stages) == 0 {
-		stages = []string{Current}
-	}
-	if in.SecretString == nil && in.SecretBinary == nil {
+	switch {
+	case in.SecretString == nil && in.SecretBinary == nil:
 		return nil, invalid("You must provide either SecretString or SecretBinary.")
+	case in.ClientRequestToken != "" && (len(in.ClientRequestToken) < 32 || len(in.ClientRequestToken) > 64):
+		return nil, &refusal{http.StatusBadRequest, "ValidationException", "ClientRequestToken must have 32 to 64 characters."}
+	case s.RotationToken != "" && in.RotationToken != s.RotationToken:
+		return nil, &refusal{http.StatusBadRequest, "AccessDeniedException", "You are not authorized to perform secretsmanager:PutSecretValue."}
+	case !sec.room(stages):
+		return nil, &refusal{http.StatusBadRequest, "LimitExceededException", "Too many staging labels."}
+	case len(stages) == 0:
+		stages = []string{Current}
+	case len(sec.versions) == 0:
+		stages = append(slices.Clone(stages), Current)
 	}
-	if old := sec.versions[in.ClientRequestToken]; old != nil {
+	if old := sec.versions[in.ClientRequestToken]; old != nil && !old.empty() {
 		if old.text == nil || in.SecretString == nil || *old.text != *in.SecretString {
 			return nil, &refusal{http.StatusBadRequest, "ResourceExistsException", "You can't use ClientRequestToken because that value is already in use."}
 		}
@@ -126,9 +146,13 @@ func (s *SecretsManager) put(sec *secret, in input) (any, error) {
 	}
 	v := &version{text: in.SecretString, binary: in.SecretBinary}
 	id := in.ClientRequestToken
-	if id == "" {
+	switch old := sec.versions[id]; {
+	case id == "":
 		id = s.add(in.SecretId, v)
-	} else {
+	case old != nil:
+		v.stages = old.stages
+		sec.versions[id] = v
+	default:
 		sec.versions[id] = v
 		sec.order = append(sec.order, id)
 	}
@@ -145,6 +169,8 @@ func (sec *secret) update(in input) (any, error) {
 	switch {
 	case in.VersionStage == "":
 		return nil, invalid("You must provide a VersionStage.")
+	case in.MoveToVersionId != "" && !sec.room([]string{in.VersionStage}):
+		return nil, &refusal{http.StatusBadRequest, "LimitExceededException", "Too many staging labels."}
 	case in.RemoveFromVersionId != "" && in.RemoveFromVersionId != at,
 		in.RemoveFromVersionId == "" && at != "" && at != in.MoveToVersionId:
 		return nil, invalid("The parameter RemoveFromVersionId can't be empty or wrong. Staging label " + in.VersionStage + " is attached to another version.")

@@ -20,11 +20,14 @@ const (
 const account = "123456789012"
 
 // A SecretsManager is AWS Secrets Manager: CreateSecret, PutSecretValue,
-// UpdateSecretVersionStage, DescribeSecret and GetSecretValue, over the wire
-// or as methods. Its methods are safe for concurrent use.
+// UpdateSecretVersionStage, DescribeSecret, TagResource and GetSecretValue, over the
+// wire or as methods. Its methods are safe for concurrent use.
 type SecretsManager struct {
 	service
-	secrets map[string]*secret
+	// RotationToken, if not empty, is what PutSecretValue has to bring, as where the
+	// function of another account rotates. Set it before use.
+	RotationToken string
+	secrets       map[string]*secret
 }
 
 type secret struct {

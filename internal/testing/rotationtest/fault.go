@@ -25,9 +25,22 @@ type Fault struct {
 	At int
 	// Answer says that the call is carried out, and its answer is lost.
 	Answer bool
+	// Changes says that calls which only read do not count. They fail once the rotator
+	// is dead.
+	Changes bool
+	// Reads tells such a call among the requests of Transport; nil is that none is one.
+	Reads func(*http.Request) bool
 	// Calls is how many there were.
 	Calls int
 	dead  bool
+}
+
+// read makes a remote call that changes nothing.
+func (f *Fault) read(call func() error) error {
+	if f.Changes && !f.dead {
+		return call()
+	}
+	return f.Do(call)
 }
 
 // Do makes a remote call.
@@ -58,7 +71,11 @@ type transport struct {
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	var resp *http.Response
-	err := t.Do(func() (err error) {
+	do := t.Do
+	if t.Reads != nil && t.Reads(r) {
+		do = t.read
+	}
+	err := do(func() (err error) {
 		resp, err = t.to.RoundTrip(r)
 		return err
 	})
@@ -70,6 +87,9 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return resp, nil
 }
+
+// Lossy returns the issuer with calls that meet the fault.
+func Lossy(i rotation.Issuer, f *Fault) rotation.Issuer { return lossyIssuer{i, f} }
 
 // lossyIssuer is an issuer whose calls meet the fault.
 type lossyIssuer struct {
@@ -83,11 +103,11 @@ func (l lossyIssuer) Issue(ctx context.Context, p rotation.Version, c *rotation.
 }
 
 func (l lossyIssuer) Prove(ctx context.Context, s credential.Secret) error {
-	return l.Do(func() error { return l.Issuer.Prove(ctx, s) })
+	return l.read(func() error { return l.Issuer.Prove(ctx, s) })
 }
 
 func (l lossyIssuer) Keys(ctx context.Context) (k []rotation.Key, err error) {
-	err = l.Do(func() error { k, err = l.Issuer.Keys(ctx); return err })
+	err = l.read(func() error { k, err = l.Issuer.Keys(ctx); return err })
 	return k, err
 }
 
@@ -102,7 +122,7 @@ type lossyStore struct {
 }
 
 func (l lossyStore) Load(ctx context.Context) (s rotation.State, err error) {
-	err = l.Do(func() error { s, err = l.Store.Load(ctx); return err })
+	err = l.read(func() error { s, err = l.Store.Load(ctx); return err })
 	return s, err
 }
 

@@ -99,7 +99,7 @@ func (l *Lab) current() string {
 		if err != nil {
 			l.T.Fatal(err)
 		}
-		return v.Secret.Reveal()
+		return strings.TrimSuffix(v.Secret.Reveal(), "\n") // as a Cache does
 	}
 	state, err := l.Store.Load(l.T.Context())
 	if err != nil || state.Current == nil {
@@ -138,10 +138,7 @@ func (l *Lab) call() (err error) {
 // longest run makes.
 func Crashes(t *testing.T, open func(*testing.T) *Lab) int {
 	t.Helper()
-	l := open(t)
-	calls := l.count()
-	l.Service.Pass(30 * Day)
-	calls = max(calls, l.count())
+	calls := most(open(t), false)
 	for first := range 2*calls + 1 {
 		for second := range 2*calls + 1 {
 			Crash(open(t), Fault{At: (first + 1) / 2, Answer: first%2 == 0}, Fault{At: (second + 1) / 2, Answer: second%2 == 0})
@@ -150,13 +147,37 @@ func Crashes(t *testing.T, open func(*testing.T) *Lab) int {
 	return calls
 }
 
-func (l *Lab) count() int {
-	l.T.Helper()
-	f := &Fault{}
-	if _, err := l.Run(f); err != nil {
-		l.T.Fatal(err)
+// CrashesByChange is Crashes for a store that makes many requests. What a dead rotator
+// leaves behind depends on the changes that it has made: so each pair of crashes is
+// right before a change, or after the last one. Each request and each answer is lost
+// as well, once.
+func CrashesByChange(t *testing.T, open func(*testing.T) *Lab) int {
+	t.Helper()
+	changes := most(open(t), true)
+	for first := range changes + 2 {
+		for second := range changes + 2 {
+			Crash(open(t), Fault{At: first, Changes: true}, Fault{At: second, Changes: true})
+		}
 	}
-	return f.Calls
+	calls := most(open(t), false)
+	for first := range 2*calls + 1 {
+		Crash(open(t), Fault{At: (first + 1) / 2, Answer: first%2 == 0}, Fault{})
+	}
+	return changes
+}
+
+// most is how many calls, or changes, the longest run of a rotation makes.
+func most(l *Lab, changes bool) (n int) {
+	l.T.Helper()
+	for _, pass := range []time.Duration{30 * Day, 3 * Day, 0} {
+		f := &Fault{Changes: changes}
+		if _, err := l.Run(f); err != nil {
+			l.T.Fatal(err)
+		}
+		n = max(n, f.Calls)
+		l.Service.Pass(pass)
+	}
+	return n
 }
 
 // Crash lets the first run of a rotation, and the one after it, die; twice.
