@@ -22,15 +22,34 @@
 // takes its place. Where Secrets Manager itself has prepared a version without a
 // value, that gets the key.
 //
-// # Compare-and-set
+// # How a change is made
 //
 // A label moves from one version to another only if it is where the caller says
 // (UpdateSecretVersionStage with RemoveFromVersionId), and a version gets a value once
-// (PutSecretValue with ClientRequestToken). Each change is one of the two: Stage moves
-// AWSPENDING or gives a value, Promote moves AWSCURRENT, Retire and Abandon remove
-// AWSPREVIOUS and AWSPENDING. All labels are compared with what Load has seen right
-// before. What comes after that one request only cleans up, and is done by a later
-// Stage if it is lost.
+// (PutSecretValue with ClientRequestToken). Each change is one such request: Stage
+// moves AWSPENDING, or gives a value to the version that Secrets Manager has prepared;
+// Promote moves AWSCURRENT; Retire and Abandon remove AWSPREVIOUS and AWSPENDING. Right
+// before that, all labels are compared with those of the State. What comes before the
+// request has no meaning without it, and what comes after it only cleans up, and is
+// done by a later Stage if it is lost.
+//
+// # What it guarantees
+//
+//   - Of several rotators with the same State one makes its change. The others get
+//     [rotation.ErrConflict].
+//   - A change whose request got lost is not made. One whose answer got lost is found
+//     when the SDK sends the request again, or else by the next Load.
+//   - Readers never get a key that is not proved, but as AWSPENDING.
+//
+// # What it cannot
+//
+//   - Between the comparison and the request, a label may change that the request does
+//     not name. Then a version may be promoted that was abandoned at the same moment,
+//     or a rotation prepared during a promotion. Each of these is a state that a
+//     rotation goes on from, and no key in use is lost.
+//   - Where Secrets Manager has given a rotation up and begun another one within the
+//     moment in which the first one's key is written, AWSPENDING goes back to the
+//     first. The second one fails then, and Secrets Manager begins again.
 //
 // # Permissions
 //
