@@ -162,7 +162,7 @@ func one(ctx context.Context, c *client.Client, kind string) error {
 		if err != nil {
 			return err
 		}
-		req.Header.Set("Content-Type", "multipart/uploadForm-data; boundary=xyz")
+		req.Header.Set("Content-Type", "multipart/form-data; boundary=xyz")
 		resp, err := c.HTTPClient().Do(req)
 		if err != nil {
 			return err
@@ -176,10 +176,10 @@ func one(ctx context.Context, c *client.Client, kind string) error {
 	return chat(ctx, c)
 }
 
-const uploadForm = "--xyz\r\nContent-Disposition: uploadForm-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nsound\r\n" +
-	"--xyz\r\nContent-Disposition: uploadForm-data; name=\"model\"\r\n\r\nchat\r\n--xyz--\r\n"
+const uploadForm = "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nsound\r\n" +
+	"--xyz\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nchat\r\n--xyz--\r\n"
 
-// TestNoCallIsLostWhileAnyEndpointServes: 12 faults, and four kinds of calls.
+// kinds are the kinds of calls that are made.
 func kinds() []string {
 	all := []string{"chat", "stream", "upload", "embeddings"}
 	if !proofs() {
@@ -188,6 +188,7 @@ func kinds() []string {
 	return all
 }
 
+// TestNoCallIsLostWhileAnyEndpointServes: 12 faults, and four kinds of calls.
 func TestNoCallIsLostWhileAnyEndpointServes(t *testing.T) {
 	for _, s := range scripts() {
 		for _, kind := range kinds() {
