@@ -50,6 +50,13 @@ func (e *Extension) Fail(f Fault) {
 	e.faults = append(e.faults, &f)
 }
 
+// Heal ends all faults.
+func (e *Extension) Heal() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.faults = nil
+}
+
 // Forget empties the cache, as time does.
 func (e *Extension) Forget() {
 	e.mu.Lock()
