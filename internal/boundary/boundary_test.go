@@ -154,6 +154,7 @@ var bounds = map[string]bound{
 	"internal/awssecret":            {own: []string{"credential", "internal/document"}},
 	"internal/azurecred":            {own: []string{"credential", "internal/azurename", "internal/leaf", "internal/metadata", "internal/platform", "internal/smallfile"}, modules: azureIdentityModules},
 	"internal/boundary":             {},
+	"internal/chaos":                {},
 	"internal/document":             {own: []string{"credential"}},
 	"internal/leaf":                 {},
 	"internal/metadata":             {own: []string{"internal/leaf", "internal/platform"}},
