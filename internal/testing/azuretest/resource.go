@@ -121,14 +121,23 @@ func (r *Resource) regenerate(w http.ResponseWriter, req *http.Request) bool {
 	}
 	if r.drop > 0 {
 		r.drop--
-		panic(http.ErrAbortHandler)
+		hangUp(w)
+		return true
 	}
 	r.n++
 	r.keys[asked.KeyName] = fmt.Sprintf("CANARY-%s-%d", strings.ToLower(asked.KeyName), r.n)
 	r.made = append(r.made, asked.KeyName)
 	if r.lose > 0 {
 		r.lose--
-		panic(http.ErrAbortHandler)
+		hangUp(w)
+		return true
 	}
 	return false
+}
+
+// hangUp closes the connection without an answer.
+func hangUp(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = conn.Close()
+	}
 }
