@@ -124,7 +124,8 @@ func (c *Cache) Retrieve(ctx context.Context) (Value, error) {
 // cool-down that follows (1 s, doubling to 60 s) it comes at once and without a
 // read. If ctx has a deadline, the error comes before it, by 10 % of the time
 // left and at least 100 ms, so that the caller can still use the answer that it
-// has. If ctx is done, Replace returns the cause.
+// has; it wraps [context.DeadlineExceeded] then, for nothing is known of the
+// credential. If ctx is done, Replace returns the cause.
 func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
 	if r.Value.Secret.IsZero() {
 		return Value{}, errNoValue

@@ -2,7 +2,6 @@ package credential
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -59,6 +58,8 @@ func (c *Cache) settle(ctx context.Context, w *call) (Value, error) {
 			return Value{}, failure
 		case a.do == stand && given != nil:
 			return Value{}, given
+		case a.do == stand && early.Err() != nil:
+			return Value{}, c.rejectedError(tooNear())
 		case a.do == stand:
 			return Value{}, c.rejectedError(nil)
 		}
@@ -214,7 +215,7 @@ func (c *Cache) await(ctx, early context.Context, w *call, a action, r *read, ch
 	case ctx.Err() != nil:
 		return context.Cause(ctx) //nolint:wrapcheck // the cause itself, as documented
 	case early.Err() != nil:
-		return c.rejectedError(errors.New("the deadline is too near to wait for a new one"))
+		return c.rejectedError(tooNear())
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -126,6 +127,11 @@ func permanent(err error) bool {
 		return !se.Transient
 	}
 	return false
+}
+
+// tooNear is why Replace has not waited for another credential.
+func tooNear() error {
+	return &joined{"the deadline is too near to wait for a new one", []error{context.DeadlineExceeded}}
 }
 
 // rejectedError says that the service refused all that the source has. Err is

@@ -228,6 +228,7 @@ func (a *auth) replacement(req *http.Request, o *outgoing, r credential.Rejectio
 	r.Value = *rejected
 	next, err := provider.Replace(ctx, r)
 	if err != nil || !again {
+		o.sending.call.unsure.Store(sends < maxSends && (err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)))
 		if again {
 			closeReader(body)
 		}

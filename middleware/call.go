@@ -14,6 +14,7 @@ type call struct {
 	ctx      callContext
 	sends    atomic.Int32
 	waited   atomic.Int64            // nanoseconds since the send before
+	unsure   atomic.Bool             // the last refusal may not outlast the credential that it is of
 	kept     bool                    // the body is one that Replay keeps while it is sent
 	model    atomic.Pointer[string]  // once the pace has read it
 	tenant   atomic.Pointer[string]  // once Auth has sent a credential of one

@@ -22,6 +22,7 @@ const (
 	served                       // the endpoint did its part
 	throttled                    // it takes fewer calls for the model
 	spilled                      // it has no room for this call
+	spared                       // it could not be found out for this call
 	failing                      // that may be chance, and may be more
 	cooling                      // it is left alone
 	faulty                       // it is left alone until somebody mends it
@@ -92,6 +93,8 @@ func consequenceOfError(err error) (consequence, scope) {
 		return spilled, ofModel
 	case errors.As(err, &own) && own.nobody:
 		return undecided, ofEndpoint
+	case errors.As(err, &source) && source.Transient:
+		return cooling, ofAccount
 	case errors.As(err, &own), errors.As(err, &source):
 		return faulty, ofAccount
 	case errors.As(err, &refused), errors.As(err, &cert), errors.As(err, &authority),
@@ -124,6 +127,9 @@ func (f *failover) judge(t *ticket, rt *routing, req *http.Request, c *call, res
 	}
 	r, p := t.route, &rt.pacings[t.route.index]
 	k, of, asked := consequenceOf(resp, err, r.Provisioned)
+	if c.unsure.Swap(false) && k == faulty {
+		k = spared // the call had no time to find out whether there is a new key
+	}
 	if k == served && t.counted == [3]*routeState{} {
 		p.accepted()
 		return f.passed(t, req, resp), nil
@@ -193,6 +199,8 @@ func (f *failover) apply(t *ticket, k consequence, about stateKey, asked time.Du
 		return t.succeeded(now)
 	case spilled:
 		t.succeeded(now)
+	case spared:
+		t.release()
 	case failing:
 		t.release()
 		if r.failed() {

@@ -23,6 +23,7 @@ type home struct {
 	publish func(key string)
 	outage  func(on bool) // of the store; nil if it has none
 	reads   func() int    // of the store; nil if it does not count
+	alone   *sync.Mutex   // held while it is broken; nil without
 
 	server *clienttest.Server
 	calls  atomic.Int64
@@ -112,19 +113,33 @@ func (h *home) direct(w *world, r *rand.Rand) {
 		case n < 5:
 			h.rotate(r)
 		case n < 7 && h.outage != nil:
-			h.outages++
-			h.did("outage")
-			h.outage(true)
-			w.pause(between(r, 0, 2500*time.Millisecond))
-			h.outage(false)
-			h.did("healed")
+			w.exclusively(h.alone, func() {
+				h.outages++
+				h.did("outage")
+				h.outage(true)
+				w.pause(between(r, 0, 2500*time.Millisecond))
+				h.outage(false)
+				h.did("healed")
+			})
 		default:
-			h.breakOnce(r)
-			// The next one comes when no call that has met this one is in a back-off: a
-			// call is retried twice.
-			w.pause(1500 * time.Millisecond)
+			w.exclusively(h.alone, func() { h.breakOnce(r) })
 		}
 	}
+}
+
+// exclusively breaks something. The next thing is broken when no call that has met
+// this one is in a back-off: a call is retried twice. Of several endpoints one at a
+// time is broken, for a call that finds all of them so may fail.
+func (w *world) exclusively(alone *sync.Mutex, f func()) {
+	if alone != nil {
+		alone.Lock()
+		defer alone.Unlock()
+	}
+	if w.over() {
+		return
+	}
+	f()
+	w.pause(2500 * time.Millisecond)
 }
 
 func between(r *rand.Rand, from, to time.Duration) time.Duration {
@@ -163,6 +178,10 @@ func (h *home) rotate(r *rand.Rand) {
 		<-time.After(late / 4)
 		rotate(next)
 	case 4: // the store is down meanwhile
+		if h.alone != nil {
+			h.alone.Lock()
+			defer h.alone.Unlock()
+		}
 		if h.outage != nil {
 			h.outage(true)
 		}

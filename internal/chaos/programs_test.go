@@ -72,6 +72,7 @@ func (w *world) programs(callers *sync.WaitGroup, ended <-chan struct{}) {
 		all = append(all, &program{client: w.client(cfg), homes: []*home{h}, callers: 3, pause: 25 * time.Millisecond})
 	}
 	for _, p := range all {
+		w.call(p, rand.New(rand.NewPCG(1, 1))) // an outage is survived with the last good credential
 		for i := range p.callers {
 			r := rand.New(rand.NewPCG(*seed, uint64(i)))
 			callers.Go(func() {
@@ -93,16 +94,22 @@ func (w *world) regions(callers *sync.WaitGroup) *program {
 	to := w.wire()
 	cfg := w.config(to)
 	cfg.BaseURL, cfg.Source, cfg.HoldBack = w.all[0].server.URL, w.all[0].source, true
+	alone := &sync.Mutex{}
+	for _, h := range w.all[:3] {
+		h.alone = alone
+	}
 	for _, h := range w.all[1:3] {
 		cfg.Fallbacks = append(cfg.Fallbacks, client.Endpoint{BaseURL: h.server.URL, Source: h.source})
 	}
 	r := rand.New(rand.NewPCG(*seed, 7))
 	callers.Go(func() {
-		for w.pause(between(r, time.Second, 3*time.Second)) {
-			host := strings.TrimPrefix(w.all[r.IntN(3)].server.Origin, "https://")
-			to.down.Store(&host)
-			w.pause(between(r, 100*time.Millisecond, 2*time.Second))
-			to.down.Store(nil)
+		for w.pause(between(r, 100*time.Millisecond, time.Second)) {
+			w.exclusively(alone, func() {
+				host := strings.TrimPrefix(w.all[r.IntN(3)].server.Origin, "https://")
+				to.down.Store(&host)
+				w.pause(between(r, 100*time.Millisecond, 2*time.Second))
+				to.down.Store(nil)
+			})
 		}
 	})
 	return &program{client: w.client(cfg), homes: w.all[:3], callers: 4, pause: 25 * time.Millisecond}
