@@ -122,7 +122,7 @@ func (r *rehearsal) faults(ctx context.Context, w *world) ([]fault, error) {
 // left times of its own in the store, by which the next rotation would be late.
 func settle(ctx context.Context, w *world) error {
 	w.opts.Now = time.Now
-	w.issuer = w.issuer.(aged).Issuer //nolint:forcetypeassert,errcheck // as stage made it
+	w.issuer = w.plain
 	_, err := leaked(ctx, w)
 	return err
 }

@@ -162,19 +162,20 @@ func (s *sim) call(ctx context.Context, p *process) error {
 		}
 	}
 	s.calls++
-	if err == nil && !s.service.Accepts(v.Secret.Reveal()) {
+	refused := err == nil && !s.service.Accepts(v.Secret.Reveal())
+	if refused {
 		s.replays++
-		if v, err = p.cache.Replace(ctx, credential.Rejection{Value: v, StatusCode: 401}); err == nil && !s.service.Accepts(v.Secret.Reveal()) {
-			err = errors.New("refused")
-		}
+		v, err = p.cache.Replace(ctx, credential.Rejection{Value: v, StatusCode: 401})
+		refused = err == nil && !s.service.Accepts(v.Secret.Reveal())
 	}
-	if err != nil {
+	switch {
+	case err != nil, refused:
 		s.failed++
-		return nil
-	}
-	p.cache.Accept(v)
-	if v.Version != s.value.Version {
+	case v.Version != s.value.Version:
 		s.lastOld = s.passed
+		fallthrough
+	default:
+		p.cache.Accept(v)
 	}
 	return nil
 }

@@ -75,12 +75,29 @@ func (w *world) rotate(ctx context.Context, f *fault, r *result) error {
 	if err := w.until(ctx, f, f.rotating, r, "a new key", rotated); err != nil {
 		return err
 	}
+	if err := w.works(ctx, before.Current); err != nil {
+		return err
+	}
 	// By the clock of the machine, readers have had the time that Overlap has to give.
 	if err := wait(ctx, 2*w.ttl); err != nil {
 		return err
 	}
 	w.pass(overlap + time.Hour)
 	return w.until(ctx, f, f.retiring, r, "an end of the old key", func(s rotation.State) bool { return s.Previous == nil })
+}
+
+// works checks that the previous key works for readers that have not read again.
+func (w *world) works(ctx context.Context, v *rotation.Version) error {
+	switch {
+	case v == nil:
+	case w.service == nil:
+		if err := w.issuer.Prove(ctx, v.Secret); err != nil {
+			return fmt.Errorf("the previous key does not work any more: %w", err)
+		}
+	case !w.service.Accepts(v.Secret.Reveal()):
+		return errors.New("the previous key does not work any more, and readers may have it still")
+	}
+	return nil
 }
 
 // until lets runs follow each other until the store is as it should be, and one has
@@ -113,8 +130,8 @@ func (w *world) until(ctx context.Context, f *fault, first runner, r *result, wh
 		if is(s) && err == nil {
 			return nil
 		}
-		w.pass(6 * time.Minute) // the next one by the timer, when a dead one has had its time
-		if report != nil {
+		w.pass(6 * time.Minute)          // the next one by the timer, when a dead one has had its time
+		if report != nil && err == nil { // else Next may be the end of the overlap
 			w.passUntil(report.Next)
 		}
 		run = nil

@@ -28,6 +28,7 @@ type world struct {
 	opts                rotation.Options
 	ttl                 time.Duration       // of the readers, by the clock of the machine
 	service             *openaitest.Service // nil for a staging account
+	plain               rotation.Issuer     // of a staging account, by the clock of the machine
 	env                 []string            // of victims
 	load                *readers
 	kills               int // victims that died where they should
@@ -41,7 +42,7 @@ func stage(storeRef, issuerRef string) (*world, error) {
 		return nil, err
 	}
 	w := &world{ends: e, storeRef: storeRef, issuerRef: issuerRef, clock: &clock{}, ttl: 5 * time.Second}
-	w.issuer = aged{w.issuer, w.clock}
+	w.plain, w.issuer = w.issuer, aged{w.issuer, w.clock}
 	w.opts.Now = w.clock.now
 	return w, nil
 }
