@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // An Address is where an API is.
@@ -238,7 +239,12 @@ func (a *Address) takeQuery(query string) error {
 }
 
 func credentialName(name string) bool {
-	name = strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(name))
+	name = strings.Map(func(r rune) rune {
+		if strings.ContainsRune("-_.", r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
 	for _, known := range [...]string{
 		"key", "apikey", "xapikey", "subscriptionkey", "ocpapimsubscriptionkey", "code", "sig", "signature", "token", "accesstoken", "idtoken",
 		"auth", "authorization", "password", "passwd", "pwd", "secret", "clientsecret", "sas", "sastoken", "bearer", "credential", "jwt",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/latchkey-go/latchkey/internal/sse"
 )
@@ -158,12 +159,20 @@ func normal(o map[string]any) map[string]any {
 	slices.Sort(names)
 	out := make(map[string]any, len(o))
 	for _, name := range names {
-		short := strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
+		short := strings.Map(plain, name)
 		if old, ok := out[short]; !ok || emptyValue(old) {
 			out[short] = o[name]
 		}
 	}
 	return out
+}
+
+// plain is a letter of a name in lower case, and nothing of an underscore or a hyphen.
+func plain(r rune) rune {
+	if r == '_' || r == '-' {
+		return -1
+	}
+	return unicode.ToLower(r)
 }
 
 // ofObject reads the object's own members, and the error that it wraps: what

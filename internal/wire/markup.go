@@ -77,7 +77,7 @@ func element(text, name string) string {
 // plainText drops tags and CDATA marks, and joins what is left with blanks.
 func plainText(markup string) string {
 	var b strings.Builder
-	markup = strings.NewReplacer("<![CDATA[", "", "]]>", "").Replace(markup)
+	markup = strings.ReplaceAll(strings.ReplaceAll(markup, "<![CDATA[", ""), "]]>", "")
 	for markup != "" {
 		text, rest, _ := strings.Cut(markup, "<")
 		b.WriteString(text)
