@@ -79,7 +79,7 @@ func program(t *testing.T) string {
 
 // The alarms look for messages and members of lines that the handler writes.
 func TestTheAlarmsReadWhatTheHandlerWrites(t *testing.T) {
-	d := deploy(t)
+	d := deploy(t, build(t))
 	_ = d.host.Invoke("rotate", map[string]any{})
 	d.resource.Answer(http.StatusForbidden, "")
 	_ = d.host.Invoke("rotate", map[string]any{})

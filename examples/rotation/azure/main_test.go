@@ -28,12 +28,18 @@ type deployment struct {
 	resource *azuretest.Resource
 }
 
-func deploy(t *testing.T) *deployment {
+// build compiles the handler.
+func build(t *testing.T) string {
 	t.Helper()
 	executable := filepath.Join(t.TempDir(), "handler.exe")
 	if text, err := exec.CommandContext(t.Context(), "go", "build", "-o", executable, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v: %s", err, text)
 	}
+	return executable
+}
+
+func deploy(t *testing.T, executable string) *deployment {
+	t.Helper()
 	azuretest.ClearEnv(t)
 	for _, setting := range os.Environ() {
 		if variable, value, _ := strings.Cut(setting, "="); value == "" {
@@ -81,6 +87,7 @@ func event(version string) string {
 }
 
 func TestEachTriggerRotatesTheKeyThatAPersonHasPutThere(t *testing.T) {
+	executable := build(t)
 	for trigger, send := range map[string]func(*deployment) int{
 		"timer": func(d *deployment) int {
 			return d.host.Invoke("rotate", map[string]any{"timer": map[string]any{}}).Status
@@ -97,7 +104,7 @@ func TestEachTriggerRotatesTheKeyThatAPersonHasPutThere(t *testing.T) {
 		},
 	} {
 		t.Run(trigger, func(t *testing.T) {
-			d := deploy(t)
+			d := deploy(t, executable)
 			if status := send(d); status != http.StatusOK {
 				t.Fatalf("status %d: %s", status, redacted(d.host.Output("rotation")))
 			}
@@ -124,7 +131,7 @@ func TestEachTriggerRotatesTheKeyThatAPersonHasPutThere(t *testing.T) {
 func redacted(text string) string { return strings.ReplaceAll(text, "CANARY", "(key)") }
 
 func TestAFailedRotationIsInTheLogWithoutAKey(t *testing.T) {
-	d := deploy(t)
+	d := deploy(t, build(t))
 	d.resource.Answer(http.StatusForbidden, "")
 	if status := d.host.Invoke("rotate", map[string]any{}).Status; status != http.StatusInternalServerError {
 		t.Errorf("status %d", status)
@@ -153,6 +160,7 @@ func TestTheFunctionsAreDeclared(t *testing.T) {
 		}
 		if err != nil || len(f.Bindings) == 0 || f.Bindings[0].Type != trigger {
 			t.Errorf("%s: %+v, %v", function, f, err)
+			continue
 		}
 		if trigger == "httpTrigger" && f.Bindings[0].AuthLevel != "function" {
 			t.Error("everybody may send events")
