@@ -20,7 +20,9 @@ import (
 //
 // It is an error if the version is not the pending one, or if a previous key has to
 // stay and there is no room for a new one. For Retire, a key that has to stay is no
-// error: the Report says when to come again. Retire revokes orphans as well.
+// error: the Report says when to come again. Retire revokes orphans as well. In a store
+// without any key there is nothing to prove, and Prove is no error: a service may ask
+// for it when it is set up.
 //
 // Two Issue of one token at the same time both make a key. One of the two is staged,
 // and the other one revoked; so let an issuer whose keys have places in the account,
@@ -95,6 +97,8 @@ func (o *Options) toward(step Step, token string, s State, now time.Time, c clai
 		}
 	case step == Issue:
 		return plan{step: Issue}, nil
+	case step == Prove && !keyed && s.Current == nil:
+		return done, nil
 	case !keyed:
 		return done, errors.New("the version has no key yet: the step before has to be taken first")
 	case s.Pending.Token != c.proved:

@@ -115,6 +115,17 @@ func TestAStepThatIsNotNextIsRefused(t *testing.T) {
 	}
 }
 
+func TestAStoreWithoutAKeyHasNothingToProve(t *testing.T) {
+	l := newMemoryLab(t)
+	prepare(t, l, "first")
+	if r := take(t, l, "first", rotation.Prove); len(r.Steps) != 0 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := l.Rotator(&rotationtest.Fault{}).Take(t.Context(), "first", rotation.Promote); err == nil {
+		t.Error("a version without a key was promoted")
+	}
+}
+
 func TestADirectedKeyIsProvedBeforeItIsPromoted(t *testing.T) {
 	l := newMemoryLab(t)
 	l.MustRun()

@@ -112,6 +112,11 @@ func TestTestSecretAloneIsSuccessfulAndChangesNothing(t *testing.T) {
 	if after := b.load().Revision; after != before || b.Service.Made() != 1 {
 		t.Errorf("%s, then %s; %d keys made", before, after, b.Service.Made())
 	}
+	// So it is for a secret that has no value yet, when a stack is deployed.
+	b.sm.Create(name)
+	b.must(b.sm.Rotate(name, true, b.function))
+	b.must(b.sm.Rotate(name, false, b.function))
+	b.Readers("")
 }
 
 // AWSPENDING is there before createSecret, and has no value.

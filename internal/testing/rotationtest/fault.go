@@ -76,7 +76,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		do = t.read
 	}
 	err := do(func() (err error) {
-		resp, err = t.to.RoundTrip(r)
+		resp, err = t.to.RoundTrip(r) //nolint:bodyclose // it is given on, or closed below
 		return err
 	})
 	if err != nil {
