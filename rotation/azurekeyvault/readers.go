@@ -16,7 +16,7 @@ import (
 // The tags of the secret of readers. The first three are those of Microsoft's rotation
 // functions (https://learn.microsoft.com/azure/key-vault/secrets/tutorial-rotation-dual).
 const (
-	credentialTag = "CredentialId"
+	credentialTag = "CredentialId" //nolint:gosec // the name of a tag
 	providerTag   = "ProviderAddress"
 	validityTag   = "ValidityPeriodDays"
 	tokenTag      = "LatchkeyToken"

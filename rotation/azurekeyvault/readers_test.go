@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/testing/azuretest"
 	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
 	"github.com/latchkey-go/latchkey/rotation"
@@ -280,6 +281,33 @@ func TestTakingOverEndsNoRotation(t *testing.T) {
 		}
 		if s := w.load(); s.Pending != nil || !s.Current.Promoted.IsZero() {
 			w.T.Error("it is not due any more")
+		}
+	})
+}
+
+// It is found out before a key is made that cannot be published.
+func TestASecretThatIsDeletedCostsNoKey(t *testing.T) {
+	in(t, func(w *world) {
+		w.vault.Put(name, byHand)
+		w.vault.Delete(name, false)
+		if _, err := w.Run(&rotationtest.Fault{}); err == nil || !strings.Contains(err.Error(), "is deleted") || w.Service.Made() != 0 {
+			w.T.Errorf("%d keys made, %v", w.Service.Made(), err)
+		}
+	})
+}
+
+// A tag has at most 256 characters.
+func TestAKeyWithALongNameIsPublishedWithoutIt(t *testing.T) {
+	in(t, func(w *world) {
+		v := rotation.Version{Token: "a", KeyID: strings.Repeat("x", 300), Secret: credential.NewSecret(byHand)}
+		if err := w.store.Stage(w.T.Context(), w.load(), v); err != nil {
+			w.T.Fatal(err)
+		}
+		if err := w.store.Promote(w.T.Context(), w.load(), w.Options.Now()); err != nil {
+			w.T.Fatal(err)
+		}
+		if s := w.load(); s.Current.KeyID != v.KeyID || w.newest().Value != byHand {
+			w.T.Error("it was not published")
 		}
 	})
 }
