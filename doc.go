@@ -1,7 +1,7 @@
 // Package latchkey is the overview of a library that puts OpenAI and Azure
-// OpenAI HTTP calls behind a chain of credential sources: no key is in the
-// code, a key that is rotated is picked up without a restart, and the call
-// during which it was rotated does not fail.
+// OpenAI calls behind a chain of credential sources. No key is in the code, and
+// a key that is rotated is picked up without a restart. The call during which it
+// was rotated does not fail.
 //
 //	src, err := awssecretsmanager.New("prod/openai", nil) // or any other source
 //	c, err := client.New(client.Config{Source: src})
@@ -11,12 +11,18 @@
 //
 //   - credential: what a source is, the chain of sources, and the cache that
 //     reads once, refreshes ahead of time, bridges outages and replaces what a
-//     service has rejected. Its subpackages are the sources, one SDK each, and
+//     service has refused. Its subpackages are the sources, one SDK each, and
 //     credential/auto, which chooses among them by the environment.
-//   - middleware: the layers of the HTTP transport, Auth with its origin check,
-//     Retry, Log and the guard of streams among them.
-//   - client: both put together, for the official SDK, for any other HTTP
-//     client, or for no SDK at all.
+//   - client: calls with such a credential, by the official SDK, by any other
+//     HTTP client, or without an SDK; to one endpoint or several.
+//   - middleware: the layers of the HTTP transport that client puts together.
+//     Its subpackages are ceilings (limit, redislimit) and OpenTelemetry
+//     (telemetry).
+//   - rotation: makes the next key and revokes the old one. Its subpackages are
+//     the issuers of keys and the stores that keep them.
+//   - audit: what happened to credentials, as records that nobody can edit
+//     unnoticed. audit/anomaly raises alarms.
+//   - dialguard: connections to private networks only.
 //   - client/clienttest and credential/credentialtest: a service and a store for
 //     the tests of your own program.
 //
@@ -42,6 +48,12 @@
 //	P11  A call that succeeds through openai-go, go-openai or net/http alone
 //	     succeeds through latchkey with its defaults, with no more sends and no
 //	     longer wait. docs/parity.md lists the exceptions, each with its reason.
+//	P12  Credentials never change account in silence: a source that is configured
+//	     and does not answer is an error, never a reason to use the next one.
+//	P13  A ceiling for requests, tokens or money is never passed by what is
+//	     counted; docs/limits.md says what is not.
+//	P14  A rotation can be killed anywhere and run again, and ends with one
+//	     working current key and none lost.
 //
-// The README names the tests that hold each of them.
+// docs/promises.md names the tests that hold each of them.
 package latchkey

@@ -21,14 +21,29 @@ import (
 
 	_ "github.com/aws/aws-sdk-go-v2/config"                 // the documents use it
 	_ "github.com/aws/aws-sdk-go-v2/service/secretsmanager" // the same
+
+	_ "github.com/latchkey-go/latchkey/credential/auto" // the same
 )
 
-// documents are the pages whose blocks of Go have to compile. A block is the inside
-// of a function, or declarations if it begins with "func" or "type".
-var documents = []string{"where.md", "migration.md"}
+// documents are the pages whose blocks of Go have to compile, and what their blocks
+// take for granted beside given. A block is the inside of a function, or declarations
+// if it begins with "func" or "type".
+var documents = []struct{ name, given string }{
+	{"docs/where.md", ""},
+	{"docs/migration.md", ""},
+	{"README.md", `
+var (
+	src, west, key credential.Source
+	prices         map[string]limit.Price
+	readKey        func(context.Context) (string, error)
+)
+`},
+}
 
 // packages are what a block may use, by the name that it uses.
 var packages = map[string]string{
+	"auto": latchkey + "credential/auto", "file": latchkey + "rotation/file",
+	"openaiadmin": latchkey + "rotation/openaiadmin", "rotation": latchkey + "rotation",
 	"awssecretsmanager": latchkey + "credential/awssecretsmanager",
 	"azureidentity":     latchkey + "credential/azureidentity", "azurekeyvault": latchkey + "credential/azurekeyvault",
 	"client": latchkey + "client", "credential": latchkey + "credential", "dialguard": latchkey + "dialguard",
@@ -69,18 +84,18 @@ var (
 func TestTheCodeInTheDocumentsCompiles(t *testing.T) {
 	fset := token.NewFileSet()
 	imports := exports(t, fset)
-	for _, name := range documents {
-		text, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
+	for _, doc := range documents {
+		text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(doc.name)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		blocks := block.FindAllSubmatchIndex(text, -1)
 		if len(blocks) < 4 {
-			t.Errorf("%s: %d blocks of Go", name, len(blocks))
+			t.Errorf("%s: %d blocks of Go", doc.name, len(blocks))
 		}
 		for _, at := range blocks {
 			line := bytes.Count(text[:at[2]], []byte("\n")) + 1
-			if err := compile(fset, imports, fmt.Sprintf("//line docs/%s:%d\n", name, line), string(text[at[2]:at[3]])); err != nil {
+			if err := compile(fset, imports, given+doc.given, fmt.Sprintf("//line %s:%d\n", doc.name, line), string(text[at[2]:at[3]])); err != nil {
 				t.Errorf("%v", err)
 			}
 		}
@@ -92,7 +107,7 @@ func TestCodeThatDoesNotCompileIsFound(t *testing.T) {
 	fset := token.NewFileSet()
 	imports := exports(t, fset)
 	for _, code := range []string{"c, err := client.New(client.Config{Sourc: nil})\n", "x := 1 +\n", "nowhere.Call()\n", "client.New()\n"} {
-		if err := compile(fset, imports, "//line docs/x.md:7\n", code); err == nil || !strings.Contains(err.Error(), "docs/x.md:") {
+		if err := compile(fset, imports, given, "//line docs/x.md:7\n", code); err == nil || !strings.Contains(err.Error(), "docs/x.md:") {
 			t.Errorf("%q: %v", code, err)
 		}
 	}
@@ -100,7 +115,7 @@ func TestCodeThatDoesNotCompileIsFound(t *testing.T) {
 
 // compile type-checks one block. That a variable is not used is no error in a
 // document.
-func compile(fset *token.FileSet, imports types.Importer, at, code string) error {
+func compile(fset *token.FileSet, imports types.Importer, given, at, code string) error {
 	var src strings.Builder
 	src.WriteString("package p\n")
 	var used []string

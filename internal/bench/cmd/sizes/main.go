@@ -1,6 +1,6 @@
 // Sizes builds small programs, with and without latchkey, and prints how large
 // they are and what they link. With -sources it is one program for each source,
-// as the table in the README.
+// as the table in docs/costs.md.
 package main
 
 import (

@@ -63,7 +63,7 @@ func main() {
 	return b.String()
 }
 
-// tabulate prints the table of the README. The programs are built within the
+// tabulate prints the table of docs/costs.md. The programs are built within the
 // library's own module, so that they link the versions that it names.
 func tabulate(ctx context.Context, out io.Writer, tmp string) error {
 	root, err := golang(ctx, "", "list", "-m", "-f", "{{.Dir}}", latchkey)
