@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
@@ -137,6 +139,24 @@ func TestAVersionWithoutAValueGetsTheKey(t *testing.T) {
 	}
 }
 
+// AWSCURRENT may be on that version as well, if it is the first one of the secret.
+func TestTheFirstVersionGetsTheKeyWhereverTheLabelsAre(t *testing.T) {
+	b := newBench(t, "apiKey")
+	event := b.begin()
+	id, stage := event("").ClientRequestToken, awstest.Current
+	_, err := client(b.sm, b.sm).UpdateSecretVersionStage(t.Context(), &secretsmanager.UpdateSecretVersionStageInput{SecretId: aws.String(name), VersionStage: &stage, MoveToVersionId: &id})
+	b.must(err)
+	for _, step := range []string{"createSecret", "setSecret", "testSecret", "finishSecret"} {
+		if _, err := b.step(event(step)); err != nil {
+			t.Fatalf("%s: %v", step, err)
+		}
+	}
+	b.Readers("")
+	if s := b.load(); s.Current.KeyID != "key_1" || b.Service.Made() != 1 {
+		t.Errorf("%+v, %d keys made", s, b.Service.Made())
+	}
+}
+
 func TestAValueOfAnEarlierAttemptIsUsedAgain(t *testing.T) {
 	b := newBench(t, "")
 	b.must(b.sm.Rotate(name, false, b.function))
@@ -253,6 +273,21 @@ func TestAnEventThatComesAtOnceIsCarriedOutOnce(t *testing.T) {
 		}
 	}
 	b.Readers("")
+}
+
+// The version has got a value at the last moment: it keeps that, and the other key goes.
+func TestAVersionGetsAValueOnce(t *testing.T) {
+	b := newBench(t, "")
+	b.must(b.sm.Rotate(name, false, b.function))
+	b.Service.Pass(30 * rotationtest.Day)
+	e := b.begin()("createSecret")
+	between := &hook{to: b.sm, op: "PutSecretValue", do: func() { b.must(b.function(e)) }}
+	if _, err := newStore(t, b.sm, between, "").Rotate(t.Context(), event(e), b.Service, &b.Options); !errors.Is(err, rotation.ErrConflict) {
+		t.Errorf("%v, want ErrConflict", err)
+	}
+	if s := b.load(); b.Service.Made() != 3 || len(b.Service.Alive()) != 2 || !b.Service.Accepts(s.Pending.Secret.Reveal()) {
+		t.Errorf("%d keys made, alive %v", b.Service.Made(), b.Service.Alive())
+	}
 }
 
 // Every crash in every step, of an attempt and of the one after it.

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/testing/awstest"
 	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
@@ -139,6 +142,39 @@ func TestAKeyThatAPersonPutsInLaterStays(t *testing.T) {
 	}
 	b.MustRun()
 	b.Readers(k.Secret.Reveal())
+}
+
+// So it is if a rotation that died has left AWSPENDING on the version before.
+func TestALabelThatIsLeftBehindIsNoPendingKey(t *testing.T) {
+	b := newBench(t, "")
+	b.MustRun()
+	id, stage := b.load().Revision, awstest.Pending
+	id, _, _ = strings.Cut(id, "/")
+	_, err := client(b.sm, b.sm).UpdateSecretVersionStage(t.Context(), &secretsmanager.UpdateSecretVersionStageInput{SecretId: aws.String(name), VersionStage: &stage, MoveToVersionId: &id})
+	b.must(err)
+	if s := b.load(); s.Pending != nil || s.Current == nil {
+		t.Errorf("pending %q beside AWSCURRENT", tokenOf(s.Pending))
+	}
+	b.sm.Put(name, byHand)
+	if s := b.load(); s.Pending != nil || s.Current.Secret.Reveal() != byHand {
+		t.Errorf("pending %q beside AWSPREVIOUS", tokenOf(s.Pending))
+	}
+}
+
+// The first version of a secret is AWSCURRENT in any case, also if it has no key: it is
+// pending all the same, can be abandoned, and leaves nothing in the document.
+func TestTheFirstVersionIsPending(t *testing.T) {
+	b := newBench(t, "apiKey")
+	b.must(b.store.Stage(t.Context(), b.load(), b.prepared("latchkey/one")))
+	b.must(b.store.Abandon(t.Context(), b.load()))
+	if s := b.load(); s.Pending != nil || s.Current != nil {
+		t.Errorf("pending %q, current %q", tokenOf(s.Pending), tokenOf(s.Current))
+	}
+	b.must(b.store.Stage(t.Context(), b.load(), b.prepared("latchkey/two")))
+	b.must(b.store.Stage(t.Context(), b.load(), b.keyed(b.prepared("latchkey/two"))))
+	if text := b.sm.Text(name, awstest.Pending); strings.Count(text, ":") != 1 {
+		t.Errorf("the document has %d members", strings.Count(text, ":"))
+	}
 }
 
 func TestAFormThatReadersDoNotHaveIsAnError(t *testing.T) {

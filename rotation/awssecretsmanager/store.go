@@ -211,7 +211,9 @@ func (s *Store) drop(ctx context.Context, from rotation.State, label string, of 
 	if err := s.remove(ctx, label, id); err != nil {
 		return err
 	}
-	s.forget(ctx, v, id)
+	if id != v.at(stageCurrent) { // the first of all versions keeps its label
+		s.forget(ctx, v, id)
+	}
 	return nil
 }
 
