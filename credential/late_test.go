@@ -63,3 +63,29 @@ func TestRotationInTheCoolDownOfAFalseAlarmIsPickedUp(t *testing.T) {
 		wantReads(t, store, reads+1)
 	})
 }
+
+// A caller that leaves for its deadline has learned nothing of the credential.
+func TestReplaceTellsADeadlineThatIsTooNearFromARejection(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := credentialtest.NewStore(key(1))
+		cache, v := accepted(t, store, nil)
+		for name, prepare := range map[string]func(){
+			"the next key is not there": func() {},
+			"the store hangs":           func() { store.Hang() },
+		} {
+			prepare()
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			_, err := cache.Replace(ctx, reject(v))
+			cancel()
+			if !errors.Is(err, credential.ErrRejected) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		cache, v := accepted(t, credentialtest.NewStore(key(1)), nil)
+		if _, err := cache.Replace(t.Context(), reject(v)); !errors.Is(err, credential.ErrRejected) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with time enough: %v", err)
+		}
+	})
+}
