@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/latchkey-go/latchkey/credential"
 )
@@ -117,4 +118,32 @@ func ExampleTenants() {
 	// acme static <nil>
 	// credential: tenant "initech": not found
 	// credential: tenants: the context names no tenant; make it with WithTenant
+}
+
+// A key that an agent or a kubelet writes to a file.
+func ExampleFile() {
+	dir, err := os.MkdirTemp("", "latchkey")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "key")
+	if err := os.WriteFile(path, []byte("sk-CANARY-1\n"), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+	v, err := credential.File(path).Retrieve(context.Background())
+	fmt.Println(len(v.Secret.Reveal()), v.Scheme, err)
+	// Output: 11 api key <nil>
+}
+
+// A Secret shows its text to nobody but Reveal and Bearer.
+func ExampleNewSecret() {
+	s := credential.NewSecret("sk-CANARY-1")
+	fmt.Printf("%v %+v %q %x\n", s, s, s, s)
+	fmt.Println(s.Equal(credential.NewSecret("sk-CANARY-1")), len(s.Reveal()))
+	// Output:
+	// [redacted] [redacted] [redacted] [redacted]
+	// true 11
 }

@@ -66,3 +66,21 @@ func ExampleService() {
 	// Output:
 	// 200 OK {"id":"gpt-4o-mini","object":"model","created":1767225600,"owned_by":"openai"}
 }
+
+// A program that wants TLS trusts the certificate of the server.
+func ExampleNewTLSServer() {
+	srv := clienttest.NewTLSServer("sk-CANARY-1")
+	defer srv.Close()
+	fmt.Println(strings.HasPrefix(srv.URL, "https://"), len(srv.CertPEM) > 0)
+
+	resp, err := srv.Client().Get(srv.Origin) // Client trusts it already
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Proto, resp.StatusCode)
+	// Output:
+	// true true
+	// HTTP/2.0 200
+}
