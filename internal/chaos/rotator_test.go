@@ -10,8 +10,15 @@ import (
 	"github.com/latchkey-go/latchkey/rotation/file"
 )
 
-// rotator runs rotations that are killed anywhere. Their clock is their own.
+// rotator runs rotations that are killed anywhere. Their clock is their own: each
+// account lives for about four years.
 func (w *world) rotator(r *rand.Rand) {
+	for !w.over() {
+		w.account(r)
+	}
+}
+
+func (w *world) account(r *rand.Rand) {
 	dir := w.t.TempDir()
 	err := os.Chmod(dir, 0o700)
 	if err != nil {
@@ -26,7 +33,10 @@ func (w *world) rotator(r *rand.Rand) {
 	lab := rotationtest.New(w.t, store)
 	lab.Source = credential.File(store.Key())
 	lab.MustRun()
-	for w.pause(10 * time.Millisecond) {
+	for range 1000 {
+		if !w.pause(10 * time.Millisecond) {
+			break
+		}
 		before := lab.Readers("")
 		fault := &rotationtest.Fault{At: r.IntN(20), Answer: r.IntN(2) == 0}
 		_, _ = lab.Run(fault) // it is killed, or not
