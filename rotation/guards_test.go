@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/testing/rotationtest"
 	"github.com/latchkey-go/latchkey/rotation"
 )
@@ -91,3 +93,47 @@ func TestAnAnswerWithoutAKeyIsNotStaged(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// An issuer that cannot be asked is none that refuses: a run does not wait for it.
+func TestOnlyARefusalIsWaitedOut(t *testing.T) {
+	l := newMemoryLab(t)
+	l.Options.ProveFor = time.Hour
+	proofs := 0
+	r, err := rotation.New(deafIssuer{l.Service, &proofs, errors.New("no route to host")}, l.Store, &l.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Run(t.Context()); err == nil || proofs != 1 {
+		t.Errorf("%d proofs, %v", proofs, err)
+	}
+}
+
+// A run whose context ends while it waits says so, and gives up no key.
+func TestARunThatIsEndedWhileItProvesGivesUpNoKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newMemoryLab(t)
+		l.Options.ProveFor = time.Hour
+		proofs := 0
+		r, err := rotation.New(deafIssuer{l.Service, &proofs, rotation.ErrNotAccepted}, l.Store, &l.Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := r.Run(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, rotation.ErrNotAccepted) {
+			t.Errorf("%v", err)
+		}
+		if s, _ := l.Store.Load(t.Context()); s.Pending == nil || proofs < 10 {
+			t.Errorf("%d proofs, pending %v", proofs, s.Pending != nil)
+		}
+	})
+}
+
+// A deafIssuer proves nothing.
+type deafIssuer struct {
+	*rotationtest.Service
+	proofs *int
+	err    error
+}
+
+func (i deafIssuer) Prove(context.Context, credential.Secret) error { *i.proofs++; return i.err }
