@@ -1,5 +1,5 @@
 // Package client calls OpenAI and Azure OpenAI with a credential that is
-// cached, replaced when it is rotated, and sent to one origin only.
+// cached, replaced when it is rotated, and sent to its own origin only.
 //
 // A [Client] is an HTTP transport with the layers of package middleware
 // around it. It serves any HTTP client:

@@ -13,6 +13,9 @@
 //	srv.Inject(clienttest.RateLimited.Fault())                      // the next request gets a 429
 //	srv.Inject(clienttest.Fault{CutAfter: 3, Path: "/completions"}) // a stream that ends early
 //
+// docs/testing.md tests a program with keys that rotate, in fake time, and says why
+// such a test should set credential.CacheOptions.Grace.
+//
 // # Routes
 //
 // POST chat/completions, responses and completions (JSON, or server-sent events

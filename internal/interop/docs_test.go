@@ -39,9 +39,10 @@ var (
 `},
 	{"README.md", `
 var (
-	src, west, key credential.Source
-	prices         map[string]limit.Price
-	readKey        func(context.Context) (string, error)
+	src, west credential.Source
+	prices    map[string]limit.Price
+	readKey   func(context.Context) (string, error)
+	tokens    atomic.Int64
 )
 `},
 }
@@ -65,7 +66,7 @@ var packages = map[string]string{
 	"secretsmanager": "github.com/aws/aws-sdk-go-v2/service/secretsmanager",
 
 	"context": "context", "errors": "errors", "http": "net/http", "json": "encoding/json", "os": "os", "slog": "log/slog",
-	"strings": "strings", "sync": "sync", "synctest": "testing/synctest", "testing": "testing", "time": "time",
+	"strings": "strings", "atomic": "sync/atomic", "sync": "sync", "synctest": "testing/synctest", "testing": "testing", "time": "time",
 }
 
 const latchkey = "github.com/latchkey-go/latchkey/"
