@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 const (
@@ -28,7 +29,7 @@ func Fingerprint(key []byte, secret credential.Secret) string {
 
 // fingerprints remembers those of the credentials that were read last.
 type fingerprints struct {
-	key   func() []byte // a func, so that printing the struct does not show it; nil for none
+	key   hidden.Value[[]byte] // nil for none
 	mu    sync.Mutex
 	known map[identity]string
 	order []identity
@@ -69,13 +70,13 @@ func (f *fingerprints) of(tenant, source, version string) string {
 // it is empty. Without Options.FingerprintKey the source only passes on what src
 // supplies.
 func (l *Log) Source(tenant string, src credential.Source) credential.Source {
-	return &printed{src: src, tenant: tenant, prints: func() *fingerprints { return &l.prints }}
+	return &printed{src: src, tenant: tenant, prints: hidden.Of(&l.prints)}
 }
 
 type printed struct {
 	src    credential.Source
 	tenant string
-	prints func() *fingerprints // a func, so that printing the struct does not show it
+	prints hidden.Value[*fingerprints]
 }
 
 // Retrieve reads the source.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/middleware"
 )
 
@@ -54,9 +55,9 @@ type Options struct {
 // A Log writes the records. It is safe for concurrent use. One goroutine writes,
 // until Close.
 type Log struct {
-	writer   func() io.Writer // a func, so that printing the struct does not show it
+	writer   hidden.Value[io.Writer]
 	process  string
-	sign     func() ed25519.PrivateKey // nil for none
+	sign     hidden.Value[ed25519.PrivateKey] // nil for none
 	keyID    string
 	prints   fingerprints
 	every    int64
@@ -93,7 +94,7 @@ func New(ctx context.Context, opts *Options) (*Log, error) {
 	}
 	w := opts.Writer
 	l := &Log{
-		writer: func() io.Writer { return w }, process: cut(opts.Process), every: int64(opts.Every), interval: opts.Interval, onError: opts.OnError,
+		writer: hidden.Of(w), process: cut(opts.Process), every: int64(opts.Every), interval: opts.Interval, onError: opts.OnError,
 		flush: make(chan chan struct{}), done: make(chan struct{}), chain: chain{prev: noHash},
 	}
 	if l.process == "" {
@@ -137,7 +138,7 @@ func (l *Log) readKeys(ctx context.Context, opts *Options) error {
 			return errors.New("audit: FingerprintKey is shorter than 16 bytes; use 32 random ones")
 		}
 		key := []byte(v.Secret.Reveal())
-		l.prints.key = func() []byte { return key }
+		l.prints.key = hidden.Of(key)
 	}
 	if opts.SigningKey == nil {
 		return nil
@@ -150,7 +151,7 @@ func (l *Log) readKeys(ctx context.Context, opts *Options) error {
 	if err != nil {
 		return fmt.Errorf("audit: SigningKey: %w", err)
 	}
-	l.sign = func() ed25519.PrivateKey { return key }
+	l.sign = hidden.Of(key)
 	l.keyID = keyID(ed25519.PublicKey(key[ed25519.SeedSize:])) // a private key ends with its public key
 	return nil
 }

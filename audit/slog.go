@@ -19,7 +19,7 @@ func Slog(logger *slog.Logger) io.Writer {
 }
 
 type slogWriter struct {
-	log func(text string) error // a func, so that printing the struct does not show the logger
+	log func(text string) error // hides the logger
 }
 
 // Write logs a line.

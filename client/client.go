@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/dialguard"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/middleware"
 	"github.com/latchkey-go/latchkey/middleware/limit"
 )
@@ -126,9 +127,8 @@ type Client struct {
 	transport *transport
 	// organization and project are those of the Config, without the environment's.
 	organization, project string
-	// A func, so that printing the struct does not show it.
-	dial     func() *thawed
-	maxEvent int
+	dial                  hidden.Value[*thawed]
+	maxEvent              int
 }
 
 var errZeroClient = errors.New("client: a zero Client; make one with client.New")
@@ -179,7 +179,7 @@ func New(cfg Config) (*Client, error) {
 		organization: cfg.Organization,
 		project:      cfg.Project,
 		transport:    newLayered(rt, carrier),
-		dial:         func() *thawed { return carrier },
+		dial:         hidden.Of(carrier),
 		maxEvent:     maxEvent,
 	}, nil
 }

@@ -87,7 +87,7 @@ func (m mover) layer(next http.RoundTripper) http.RoundTripper {
 
 type moveLayer struct {
 	mover
-	next func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	next roundTrip
 }
 
 func (l *moveLayer) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -193,7 +193,7 @@ func rewriter(headers http.Header, base endpoint, az azure) middleware.Middlewar
 type rewriteLayer struct {
 	headers http.Header
 	azure   azureRewrite
-	next    func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	next    roundTrip
 }
 
 func (l *rewriteLayer) RoundTrip(req *http.Request) (*http.Response, error) {

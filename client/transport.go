@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
 
@@ -29,10 +30,13 @@ const (
 	longBody     = 64 << 10 // bytes
 )
 
+// A roundTrip is the method of what is below. It is a func for the reason that
+// package hidden tells: below are connections, which hold credentials.
+type roundTrip func(*http.Request) (*http.Response, error)
+
 // transport is what HTTPClient uses.
 type transport struct {
-	// Funcs, so that printing the struct does not show what is below.
-	next      func(*http.Request) (*http.Response, error)
+	next      roundTrip
 	closeIdle func()
 	cancel    func(*http.Request)
 }
@@ -142,7 +146,7 @@ func (t *thawed) RoundTrip(req *http.Request) (*http.Response, error) {
 	// written to is a connection that nobody uses again.
 	if _, conn := resp.Body.(io.Writer); !conn && (resp.ContentLength < 0 || resp.ContentLength > longBody) {
 		body := resp.Body
-		resp.Body = &longAnswer{body: func() io.ReadCloser { return body }, alive: t.alive}
+		resp.Body = &longAnswer{body: hidden.Of(body), alive: t.alive}
 	}
 	return resp, nil
 }
@@ -155,8 +159,7 @@ func (t *thawed) CancelRequest(req *http.Request) { t.cancel(req) }
 
 // A longAnswer is a body whose end is a sign of life.
 type longAnswer struct {
-	// Funcs, so that printing the struct does not show what is behind them.
-	body  func() io.ReadCloser
+	body  hidden.Value[io.ReadCloser]
 	alive func()
 }
 

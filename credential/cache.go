@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // A Cache keeps the credential of one source. It reads it once, refreshes it
@@ -18,10 +20,9 @@ import (
 // read, so there is nothing to close. Two clients share a credential when they
 // share a Cache; there is no other shared state.
 type Cache struct {
-	cur atomic.Pointer[entry]
-	set settings
-	// Funcs, so that printing the struct does not show what they hold.
-	root func() *node
+	cur  atomic.Pointer[entry]
+	set  settings
+	root hidden.Value[*node]
 	id   func(Value) identity
 	name string
 	// Whose credential it is, for a Cache of Tenants.
@@ -73,7 +74,7 @@ func NewCache(src Source, opts *CacheOptions) (*Cache, error) {
 	}
 	return &Cache{
 		set:  set,
-		root: func() *node { return root },
+		root: hidden.Of(root),
 		id:   func(v Value) identity { return identify(&key, v) },
 		name: sourceName(src),
 	}, nil

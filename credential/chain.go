@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // A Chain is a list of sources, of which the first available one is used. Only
@@ -18,8 +20,7 @@ import (
 //
 // A Chain has no state of its own and is safe for concurrent use.
 type Chain struct {
-	// A func, because printers that use reflection do not look into one.
-	sources func() []Source
+	sources hidden.Value[[]Source]
 	// An interface holds a struct whose only field is a func without a pointer
 	// to the struct. Package spew would then call String on a wrong address.
 	_ int
@@ -39,7 +40,7 @@ func NewChain(sources ...Source) (*Chain, error) {
 		}
 	}
 	list := append([]Source(nil), sources...)
-	return &Chain{sources: func() []Source { return list }}, nil
+	return &Chain{sources: hidden.Of(list)}, nil
 }
 
 // Retrieve asks the sources in order. It returns a [*ChainError] if none is

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 const forever = 1 << 62 // nanoseconds since 1970: the year 2116
@@ -163,7 +165,7 @@ func (e *entry) fresh(now int64) bool {
 func (e *entry) as(rec *record, again bool) *entry {
 	n := *e
 	n.rec, n.turn, n.again = rec, rec.turn, again
-	n.val.ref = func() *entry { return &n }
+	n.val.ref = hidden.Of(&n)
 	return &n
 }
 

@@ -1,6 +1,10 @@
 package credential
 
-import "time"
+import (
+	"time"
+
+	"github.com/latchkey-go/latchkey/internal/hidden"
+)
 
 // A Scheme tells what kind of credential a [Value] holds. It decides how the
 // credential is put on a request.
@@ -57,7 +61,6 @@ type Value struct {
 	// Tenant is whose credential it is, if it comes from [Tenants].
 	Tenant string
 
-	// ref returns the entry of the Cache that the value is from. It is a func,
-	// because printers that use reflection do not look into one.
-	ref func() *entry
+	// ref is the entry of the Cache that the value is from.
+	ref hidden.Value[*entry]
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/sent"
 	"github.com/latchkey-go/latchkey/internal/wire"
 	"github.com/latchkey-go/latchkey/internal/wraperr"
@@ -104,7 +105,7 @@ func Auth(provider credential.Provider, origin string, opts *AuthOptions) (Middl
 		return nil, errors.New("middleware: auth: KeyHeader and SubscriptionKey are for the same header; give one")
 	}
 	return func(next http.RoundTripper) http.RoundTripper {
-		a := &auth{provider: provider, gateway: gateway, origin: o, keyHeader: header, isRefusal: opts.Refused, traces: newConnTracesFunc(), next: next.RoundTrip}
+		a := &auth{provider: provider, gateway: gateway, origin: o, keyHeader: header, isRefusal: opts.Refused, traces: hidden.Of(newConnTraces()), next: next.RoundTrip}
 		a.canceler = cancelerOf(next)
 		return a
 	}, nil
@@ -136,10 +137,9 @@ type auth struct {
 	keyHeader string
 	isRefusal func(*http.Response, []byte) bool // nil for none but our own
 	looked    atomic.Bool                       // somebody looks at the records of sends
-	// Funcs, so that printing the struct does not show what is behind them.
-	traces   func() *connTraces
-	next     func(*http.Request) (*http.Response, error)
-	canceler func(*http.Request)
+	traces    hidden.Value[*connTraces]
+	next      roundTrip
+	canceler  func(*http.Request)
 }
 
 // An outgoing is all that one send needs, in one allocation.

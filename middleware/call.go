@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // A call is what the sends of one call share.
@@ -50,12 +51,11 @@ func carriedIn(ctx context.Context) []credential.Secret {
 	return nil
 }
 
-// A callContext holds its call in an atomic.Pointer, which prints as an address.
-// Otherwise printing the caller's request would print its context, the call, and
-// with it the request on the wire.
+// A callContext hides its call: printing the caller's request prints its context,
+// and would print the call, and with it the request on the wire.
 type callContext struct {
 	context.Context
-	call atomic.Pointer[call]
+	call hidden.Pointer[call]
 }
 
 func (c *callContext) Value(key any) any {

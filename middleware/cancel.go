@@ -13,13 +13,31 @@ import (
 // [http.Transport]. Layers that are one pass it on to what is below them.
 type requestCanceler interface{ CancelRequest(req *http.Request) }
 
-// cancelerOf returns the method of rt, or nil. It is a func, so that no printer by
-// reflection walks into rt.
+// cancelerOf returns the method of rt, or nil.
 func cancelerOf(rt http.RoundTripper) func(*http.Request) {
 	if c, ok := rt.(requestCanceler); ok {
 		return c.CancelRequest
 	}
 	return nil
+}
+
+// A roundTrip is the method of the round tripper below a layer. It is a func for the
+// reason that package hidden tells: below are connections, which hold credentials.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// A below is the round tripper below a layer.
+type below struct {
+	next     roundTrip
+	canceler func(*http.Request) // nil if it has none
+}
+
+func belowOf(rt http.RoundTripper) below { return below{rt.RoundTrip, cancelerOf(rt)} }
+
+// CancelRequest passes the deprecated method of [http.Transport] on.
+func (b *below) CancelRequest(req *http.Request) {
+	if b.canceler != nil {
+		b.canceler(req)
+	}
 }
 
 // A canceler is how CancelRequest reaches a call that is under way.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // DefaultMaxErrorBody is how many bytes of the body of an answer with status
@@ -38,7 +39,7 @@ const (
 // the secrets that were sent. It is lazy: a body that nobody reads, as
 // that of a 429 which is tried again, costs no copy.
 type errorBody struct {
-	src     func() io.ReadCloser // a func, so that printing the struct does not show net/http's buffers
+	src     hidden.Value[io.ReadCloser] // it leads to net/http's buffers
 	secrets []credential.Secret
 	gzip    bool  // to be decompressed
 	length  int64 // as sent; -1 if unknown
@@ -72,7 +73,7 @@ func wrapErrorBody(resp *http.Response, secrets ...credential.Secret) *errorBody
 	if body == nil {
 		body = http.NoBody
 	}
-	b := &errorBody{src: func() io.ReadCloser { return body }, secrets: secrets, length: resp.ContentLength, err: io.EOF}
+	b := &errorBody{src: hidden.Of(body), secrets: secrets, length: resp.ContentLength, err: io.EOF}
 	resp.Body = b
 	if body == http.NoBody || resp.Request != nil && resp.Request.Method == http.MethodHead {
 		// The headers describe a body that is not there: they stay.

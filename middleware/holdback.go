@@ -39,7 +39,7 @@ func HoldBack() Middleware {
 }
 
 type holdBack struct {
-	next func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	next roundTrip
 }
 
 func (l *holdBack) RoundTrip(req *http.Request) (*http.Response, error) {

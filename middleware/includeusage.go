@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/splice"
 	"github.com/latchkey-go/latchkey/internal/sse"
 )
@@ -34,23 +35,11 @@ const (
 // The layer belongs above [Auth] and below what rewrites the URL.
 func IncludeUsage() Middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
-		l := &usageLayer{next: next.RoundTrip}
-		l.canceler = cancelerOf(next)
-		return l
+		return &usageLayer{belowOf(next)}
 	}
 }
 
-type usageLayer struct {
-	next     func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
-	canceler func(*http.Request)
-}
-
-// CancelRequest passes the deprecated method of [http.Transport] on.
-func (l *usageLayer) CancelRequest(req *http.Request) {
-	if l.canceler != nil {
-		l.canceler(req)
-	}
-}
+type usageLayer struct{ below }
 
 func (l *usageLayer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !mayIncludeUsage(req) {
@@ -161,7 +150,7 @@ func (k *kept) UnmarshalJSON(text []byte) error {
 // A usageDropper takes the chunk with the usage out of a stream. Everything else
 // passes as it comes, event by event.
 type usageDropper struct {
-	body   func() io.ReadCloser // a func, so that printing the struct does not show it
+	body   hidden.Value[io.ReadCloser]
 	parser sse.Parser
 	chunk  []byte
 	out    []byte // to be read, from off on
@@ -172,7 +161,7 @@ type usageDropper struct {
 }
 
 func newUsageDropper(body io.ReadCloser) *usageDropper {
-	return &usageDropper{body: func() io.ReadCloser { return body }, parser: sse.NewParser(maxHeldEvent, 0), chunk: make([]byte, 8<<10)}
+	return &usageDropper{body: hidden.Of(body), parser: sse.NewParser(maxHeldEvent, 0), chunk: make([]byte, 8<<10)}
 }
 
 // Read returns what comes of the stream.

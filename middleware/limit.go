@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/usage"
 	"github.com/latchkey-go/latchkey/middleware/limit"
 )
@@ -48,24 +49,13 @@ func Limit(l *limit.Limiter) Middleware {
 	c := newCeiling(l)
 	o := newObserver(func(context.Context, *Send) {})
 	return func(next http.RoundTripper) http.RoundTripper {
-		layer := &limitLayer{ceiling: func() *ceiling { return c }, next: next.RoundTrip}
-		layer.canceler = cancelerOf(next)
-		return o.layer(layer)
+		return o.layer(&limitLayer{ceiling: hidden.Of(c), below: belowOf(next)})
 	}
 }
 
 type limitLayer struct {
-	// Funcs, so that printing the struct does not show what is behind them.
-	ceiling  func() *ceiling
-	next     func(*http.Request) (*http.Response, error)
-	canceler func(*http.Request)
-}
-
-// CancelRequest passes the deprecated method of [http.Transport] on.
-func (l *limitLayer) CancelRequest(req *http.Request) {
-	if l.canceler != nil {
-		l.canceler(req)
-	}
+	ceiling hidden.Value[*ceiling]
+	below
 }
 
 func (l *limitLayer) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // LogOptions are the options of [Log]. Nil is the same as the zero value.
@@ -99,7 +100,7 @@ func secretHeader(name string) bool {
 
 type sendLogger struct {
 	level   slog.Leveler
-	handler func() slog.Handler // a func, so that printing the struct does not show it
+	handler hidden.Value[slog.Handler]
 }
 
 func (l *sendLogger) failureLevel() slog.Level { return max(l.level.Level(), slog.LevelWarn) }

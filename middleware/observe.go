@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // Observe returns a layer that calls done for each send when it has ended: when
@@ -57,23 +59,12 @@ func newObserver(done func(context.Context, *Send)) *observer {
 }
 
 func (o *observer) layer(next http.RoundTripper) http.RoundTripper {
-	l := &observeLayer{observer: func() *observer { return o }, next: next.RoundTrip}
-	l.canceler = cancelerOf(next)
-	return l
-}
-
-// CancelRequest passes the deprecated method of [http.Transport] on.
-func (l *observeLayer) CancelRequest(req *http.Request) {
-	if l.canceler != nil {
-		l.canceler(req)
-	}
+	return &observeLayer{observer: hidden.Of(o), below: belowOf(next)}
 }
 
 type observeLayer struct {
-	// Funcs, so that printing the struct does not show what is behind them.
-	observer func() *observer
-	next     func(*http.Request) (*http.Response, error)
-	canceler func(*http.Request)
+	observer hidden.Value[*observer]
+	below
 }
 
 func (l *observeLayer) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -177,13 +168,12 @@ func bodyless(resp *http.Response) bool {
 	return resp.Body == nil || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols
 }
 
-// An observedBody is the body of an answer. It holds the body of net/http in an
-// atomic.Pointer, which prints as an address: that body leads to the
-// connection's write buffer or, over HTTP/2, to the table of header compression,
-// and both hold the credential.
+// An observedBody is the body of an answer. It hides the body of net/http, which
+// leads to the connection's write buffer or, over HTTP/2, to the table of header
+// compression: both hold the credential.
 type observedBody struct {
-	body    atomic.Pointer[io.ReadCloser]
-	sending atomic.Pointer[sending]
+	body    hidden.Pointer[io.ReadCloser]
+	sending hidden.Pointer[sending]
 }
 
 // watch puts b around the body of resp. room is where the latter is kept.
@@ -233,12 +223,6 @@ func newConnTraces() *connTraces {
 		return c
 	}
 	return t
-}
-
-// newConnTracesFunc is newConnTraces behind a func, for the printers' sake.
-func newConnTracesFunc() func() *connTraces {
-	t := newConnTraces()
-	return func() *connTraces { return t }
 }
 
 // A keyProbe is a context that learns the key which it is asked for.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	scrub "github.com/latchkey-go/latchkey/internal/redact"
 )
 
@@ -55,12 +56,12 @@ func (s *sentSecrets) err(err error) error {
 	if clean == text {
 		return err
 	}
-	return &cleanError{text: clean, cause: func() error { return err }}
+	return &cleanError{text: clean, cause: hidden.Of(err)}
 }
 
 type cleanError struct {
 	text  string
-	cause func() error // a func, so that printing the struct does not show it
+	cause hidden.Value[error]
 }
 
 func (e *cleanError) Error() string        { return e.text }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
 
@@ -24,15 +25,13 @@ const MaxReplayBody = 1 << 20
 // tripper has net/http's old CancelRequest.
 func Replay() Middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
-		calls := &callList{}
-		return &replay{next: next.RoundTrip, calls: func() *callList { return calls }}
+		return &replay{next: next.RoundTrip, calls: hidden.Of(&callList{})}
 	}
 }
 
 type replay struct {
-	// Funcs, so that printing the struct does not show what is behind them.
-	next  func(*http.Request) (*http.Response, error)
-	calls func() *callList
+	next  roundTrip
+	calls hidden.Value[*callList]
 }
 
 func (l *replay) RoundTrip(req *http.Request) (*http.Response, error) {

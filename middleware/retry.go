@@ -15,6 +15,7 @@ import (
 	"github.com/sethvargo/go-retry"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/wire"
 	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
@@ -147,7 +148,7 @@ type retryState struct {
 type retryLayer struct {
 	opts RetryOptions
 	*retryState
-	next func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	next roundTrip
 }
 
 func (l *retryLayer) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -224,7 +225,7 @@ func (t *tries) run(req *http.Request) (*http.Response, error) {
 			t.resp, t.err = resp, err
 			break
 		}
-		out := t.req.WithContext(context.WithValue(t.req.Context(), reasonKey{}, resent{func() *call { return t.call }, t.reason()})) // shares the header: no layer changes it
+		out := t.req.WithContext(context.WithValue(t.req.Context(), reasonKey{}, resent{hidden.Of(t.call), t.reason()})) // shares the header: no layer changes it
 		out.Body = body
 		t.took(t.next(out))
 	}

@@ -29,7 +29,7 @@ const (
 type route struct {
 	Route
 	index  int
-	next   func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	next   roundTrip
 	pace   *pacer
 	states map[stateKey]*routeState // under the lock of the failover
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/wire"
 	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
@@ -134,7 +135,7 @@ type (
 // A resent is why a request of call is sent again. A call that is made inside of
 // a send inherits it with the context.
 type resent struct {
-	of     func() *call // a func, so that printing the struct does not show it
+	of     hidden.Value[*call]
 	reason Reason
 }
 
@@ -212,7 +213,7 @@ func (s *sending) fill(send *Send) {
 
 type sendContext struct {
 	context.Context
-	sending  atomic.Pointer[sending] // see callContext
+	sending  hidden.Pointer[sending] // see callContext
 	composed bool                    // the context has a trace that tells the sending's as well
 }
 

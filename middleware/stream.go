@@ -49,23 +49,11 @@ var errStreamCut = fmt.Errorf("middleware: stream ended before its terminal even
 // what is no event stream.
 func StreamGuard() Middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
-		g := &streamGuard{next: next.RoundTrip}
-		g.canceler = cancelerOf(next)
-		return g
+		return &streamGuard{belowOf(next)}
 	}
 }
 
-type streamGuard struct {
-	next     func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
-	canceler func(*http.Request)
-}
-
-// CancelRequest passes the deprecated method of [http.Transport] on.
-func (l *streamGuard) CancelRequest(req *http.Request) {
-	if l.canceler != nil {
-		l.canceler(req)
-	}
-}
+type streamGuard struct{ below }
 
 func (l *streamGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := l.next(req)
@@ -151,10 +139,9 @@ func asksForStream(req *http.Request, resp *http.Response) bool {
 }
 
 type guardState struct {
-	// The body, and the request that was sent for it: what the answer echoes of
-	// the credentials in it, and of those of the sends before, must not get into
-	// an error. A func, so that printing the struct does not show the request or
-	// net/http's buffers.
+	// src returns the body, and the request that was sent for it: what the answer
+	// echoes of the credentials in it, and of those of the sends before, must not
+	// get into an error. It hides both, as a hidden.Value does.
 	src  func() (io.ReadCloser, *http.Request)
 	scan streamScan
 	err  error // what the stream ended with

@@ -16,6 +16,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // A Server is a [Service] that listens on a loopback port of its own.
@@ -34,7 +36,7 @@ type Server struct {
 	// URL then names port 0, to which no client can connect.
 	Err error
 
-	http   func() *http.Server // a func, for the printers' sake: its connections hold what they received
+	http   hidden.Value[*http.Server] // its connections hold what they received
 	cancel context.CancelFunc
 	served chan struct{}
 	once   sync.Once
@@ -108,7 +110,7 @@ func (s *Server) start(conf *tls.Config) {
 		// A client that does not trust the certificate is no news here.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
-	s.http = func() *http.Server { return server }
+	s.http = hidden.Of(server)
 	go func() {
 		defer close(s.served)
 		if conf != nil {

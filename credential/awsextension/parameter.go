@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssecret"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // maxSteps bounds the versions that are asked for one after the other.
@@ -107,7 +108,7 @@ func (a *attempt) parameterValue(body []byte) (awssecret.Version, error) {
 		return awssecret.Version{}, a.fail(errors.New("this version has no value"), "put a value into the parameter")
 	}
 	text := *out.Parameter.Value
-	v := awssecret.Version{Text: func() string { return text }}
+	v := awssecret.Version{Text: hidden.Of(text)}
 	if n, err := out.Parameter.Version.Int64(); err == nil && n > 0 {
 		v.ID = strconv.FormatInt(n, 10)
 	}

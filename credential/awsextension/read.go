@@ -17,6 +17,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssecret"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
 
@@ -223,10 +224,10 @@ func (a *attempt) version(body []byte) (awssecret.Version, error) {
 	switch {
 	case out.SecretString != nil:
 		text := *out.SecretString
-		v.Text = func() string { return text }
+		v.Text = hidden.Of(text)
 	case out.SecretBinary != nil:
 		text := string(out.SecretBinary)
-		v.Text = func() string { return text }
+		v.Text = hidden.Of(text)
 	default:
 		return awssecret.Version{}, a.fail(errors.New("the answer (status 200) has neither text nor bytes"), "put a value into the secret")
 	}

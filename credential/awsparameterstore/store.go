@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssdk"
 	"github.com/latchkey-go/latchkey/internal/awssecret"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
@@ -112,7 +113,7 @@ func (st *store) read(ctx context.Context, q awssecret.Query) (awssecret.Version
 		return awssecret.Version{}, what.Fail(errors.New("the answer has no value"), "is AWS_ENDPOINT_URL, a proxy or an Options.Client of your own in between?")
 	}
 	text, number := *out.Parameter.Value, out.Parameter.Version
-	v := awssecret.Version{Text: func() string { return text }}
+	v := awssecret.Version{Text: hidden.Of(text)}
 	if number > 0 { // what Parameter Store passes on from Secrets Manager has none
 		v.ID = strconv.FormatInt(number, 10)
 	}

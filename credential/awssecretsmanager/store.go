@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssdk"
 	"github.com/latchkey-go/latchkey/internal/awssecret"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
@@ -117,10 +118,10 @@ func (st *store) read(ctx context.Context, q awssecret.Query) (awssecret.Version
 	switch {
 	case out.SecretString != nil:
 		text := *out.SecretString
-		v.Text = func() string { return text }
+		v.Text = hidden.Of(text)
 	case out.SecretBinary != nil:
 		text := string(out.SecretBinary)
-		v.Text = func() string { return text }
+		v.Text = hidden.Of(text)
 	default:
 		return awssecret.Version{}, what.Fail(errors.New("the answer (status 200) has neither text nor bytes"), "put a value into the secret")
 	}

@@ -68,7 +68,7 @@ type Options struct {
 // [credential.Cache] around it, also for the Azure CLI, of which the SDK starts
 // a process for each token. It is safe for concurrent use.
 type Source struct {
-	// Funcs, so that printing the struct does not show a credential.
+	// Funcs hide the credential, as package hidden tells.
 	token func(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, string, error)
 	reset func()
 	scope string

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/azurecred"
 	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // Options configures a [Source]. The zero value and nil are ready to use: the
@@ -52,10 +53,10 @@ type Options struct {
 type Source struct {
 	vault, name, pin, field string
 	scheme                  credential.Scheme
-	// Funcs, so that printing the struct does not show what the SDK holds.
+	// Funcs hide what the SDK holds, as package hidden tells.
 	read    func(ctx context.Context, name, version string) (azsecrets.Secret, error)
 	deleted func(ctx context.Context, name string) (azsecrets.DeletedSecret, error)
-	standby func() *Source
+	standby hidden.Value[*Source]
 }
 
 var _ credential.Renewer = (*Source)(nil)
@@ -108,7 +109,7 @@ func New(vaultURL, name string, opts *Options) (*Source, error) {
 	if o.StandbyName != "" {
 		other := *s
 		other.name, other.pin = o.StandbyName, ""
-		s.standby = func() *Source { return &other }
+		s.standby = hidden.Of(&other)
 	}
 	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // A Store is a secret store in memory that does what a test tells it to. It is
@@ -24,7 +25,7 @@ type Store struct {
 	lag       time.Duration
 	delay     time.Duration
 	hang      *hang
-	panicking func() any // a func, because printers that use reflection do not look into one
+	panicking hidden.Value[any]
 	err       error
 	errsLeft  int // how many more reads fail; negative: all
 }
@@ -110,7 +111,7 @@ func (s *Store) Panic(p any) {
 	defer s.mu.Unlock()
 	s.panicking = nil
 	if p != nil {
-		s.panicking = func() any { return p }
+		s.panicking = hidden.Of(p)
 	}
 }
 

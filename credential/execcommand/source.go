@@ -37,8 +37,8 @@ type Source struct {
 	name    string
 	scheme  credential.Scheme
 	timeout time.Duration
-	// A func, so that printing the struct does not show the arguments and the
-	// environment, which may hold secrets.
+	// A func hides the arguments and the environment, as package hidden tells: they
+	// may hold secrets.
 	command func(ctx context.Context, path string) *exec.Cmd
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // sourceName stands in errors and in credential.Value.Source.
@@ -92,8 +93,7 @@ type Options struct {
 // lease of a dynamic secret. It starts no goroutine that outlives a request
 // and, unless Options.RevokeOnClose is set, need not be closed.
 type Source struct {
-	// A func, so that printing the struct does not show the token.
-	core func() *core
+	core hidden.Value[*core] // it holds the token
 }
 
 var (
@@ -119,8 +119,8 @@ func New(path string, opts *Options) (*Source, error) {
 		o.Now = time.Now
 	}
 	c := &core{path: clean, opts: &o, session: newSession(&o)}
-	c.standby = &standby{core: func() *core { return c }}
-	return &Source{core: func() *core { return c }}, nil
+	c.standby = &standby{core: hidden.Of(c)}
+	return &Source{core: hidden.Of(c)}, nil
 }
 
 func (o *Options) check(path string) error {
@@ -262,7 +262,7 @@ func (s *Source) inner() *core {
 }
 
 // A standby is the second field of the same secret.
-type standby struct{ core func() *core }
+type standby struct{ core hidden.Value[*core] }
 
 func (s *standby) Retrieve(ctx context.Context) (credential.Value, error) {
 	return s.core().retrieveStandby(ctx)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/leaf"
 	"github.com/latchkey-go/latchkey/internal/smallfile"
 )
@@ -42,7 +43,7 @@ const (
 
 // A conn is a way to Vault. It holds no token.
 type conn struct {
-	client  func() *api.Client
+	client  hidden.Value[*api.Client]
 	timeout time.Duration
 	// agent tells that a Vault Agent may be there, which has a token.
 	agent bool
@@ -107,7 +108,7 @@ func dial(o *Options) (*conn, error) {
 	// VAULT_WRAP_TTL would have every answer wrapped.
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return &conn{
-		client:  func() *api.Client { return client },
+		client:  hidden.Of(client),
 		timeout: timeout,
 		agent:   unix || local || cfg.AgentAddress != "",
 	}, nil

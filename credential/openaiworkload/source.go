@@ -38,7 +38,7 @@ const sourceName = "openaiworkload"
 // rejection. A Source is safe for concurrent use and immutable.
 type Source struct {
 	label string
-	// Funcs, so that printing the struct does not show what is below.
+	// Funcs hide what is below, as package hidden tells.
 	subject  func(context.Context) (credential.Secret, error)
 	exchange func(context.Context, credential.Secret) (grant, error)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/leaf"
 	"github.com/latchkey-go/latchkey/internal/metadata"
 	"github.com/latchkey-go/latchkey/internal/platform"
@@ -43,8 +44,8 @@ type instance struct {
 	options imds.Options // as the SDK resolves them
 	named   bool         // somebody configured the address
 	do      func(*http.Request) (*http.Response, error)
-	// creds has the SDK's cache. It is a func, so that printing does not show it.
-	creds func() aws.CredentialsProvider
+	// creds has the SDK's cache.
+	creds hidden.Value[aws.CredentialsProvider]
 }
 
 // newInstance takes the place of the provider that the SDK would make: without
@@ -61,7 +62,7 @@ func newInstance(cfg aws.Config, via leaf.HTTP) *instance {
 	})
 	cached := aws.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = own }),
 		func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = expiryWindow })
-	i.creds = func() aws.CredentialsProvider { return cached }
+	i.creds = hidden.Of[aws.CredentialsProvider](cached)
 	return i
 }
 

@@ -27,9 +27,8 @@ const (
 	maxFile = 1 << 20
 )
 
-// A Setup configures the SDK when it is first needed, and makes a T of it. T is
-// a func or a struct of funcs, so that printing a Setup does not show AWS
-// credentials. A Setup is safe for concurrent use.
+// A Setup configures the SDK when it is first needed, and makes a T of it. T hides
+// the credentials, as package hidden tells. A Setup is safe for concurrent use.
 type Setup[T any] struct {
 	region string // empty unless the configured one does not count
 	via    leaf.HTTP

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/document"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 )
 
 // A Ref says where the key and its standbys are. The sources' Options explain
@@ -31,11 +32,10 @@ type Query struct {
 	Fresh bool
 }
 
-// A Version is one version of a secret. The text is behind a func, so
-// that printing the struct does not show it.
+// A Version is one version of a secret.
 type Version struct {
 	ID   string
-	Text func() string
+	Text hidden.Value[string]
 	// Expires is when the key of the primary stops being valid; zero if that is
 	// not known.
 	Expires time.Time
@@ -58,7 +58,7 @@ type Source struct {
 	link               *link
 	role               role
 	read               func(context.Context, Query) (Version, error)
-	standby            func() *Source
+	standby            hidden.Value[*Source]
 }
 
 // New returns the Source of a key and, behind it, those of its standbys. Name
@@ -68,20 +68,20 @@ func New(name string, ref Ref, cached bool, read func(context.Context, Query) (V
 	primary := Source{
 		name: name, label: label(name, ref.ID, "", ref.Stage), field: ref.Field, scheme: ref.Scheme, read: read,
 		query: Query{Stage: ref.Stage, Pin: ref.Version, Fresh: !cached},
-		link:  &link{}, standby: func() *Source { return nil },
+		link:  &link{}, standby: hidden.Of[*Source](nil),
 	}
 	if ref.StandbyStage != "" {
 		next := primary
 		next.query = Query{Stage: ref.StandbyStage, Fresh: !cached}
 		next.label = label(name, ref.ID, "", ref.StandbyStage)
-		primary.standby = func() *Source { return &next }
+		primary.standby = hidden.Of(&next)
 	}
 	if ref.StandbyField != "" {
 		other := primary
 		other.field, other.role = ref.StandbyField, takesOver
 		primary.role = handsOver
 		other.label = label(name, ref.ID, ref.StandbyField, ref.Stage)
-		primary.standby = func() *Source { return &other }
+		primary.standby = hidden.Of(&other)
 	}
 	return &primary
 }

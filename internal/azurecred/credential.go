@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/leaf"
 	"github.com/latchkey-go/latchkey/internal/platform"
 )
@@ -37,13 +38,13 @@ type Options struct {
 // It is safe for concurrent use. A call returns when its context ends,
 // whatever the SDK does then.
 type Credential struct {
-	opts func() *Options
+	opts hidden.Value[*Options]
 	mi   policy.Transporter // for managed identities: no proxies
 	web  policy.Transporter // for the authority
 	slot chan struct{}      // holds who runs a developer's tool
 
 	mu     sync.Mutex // never held during I/O
-	winner func() *identity
+	winner hidden.Value[*identity]
 }
 
 var _ azcore.TokenCredential = (*Credential)(nil)
@@ -60,7 +61,7 @@ func New(opts Options) (*Credential, error) {
 	if err := CheckClientOptions(opts.ClientOptions); err != nil {
 		return nil, err
 	}
-	c := &Credential{opts: func() *Options { return &opts }, slot: make(chan struct{}, 1)}
+	c := &Credential{opts: hidden.Of(&opts), slot: make(chan struct{}, 1)}
 	c.mi, c.web = transporters(opts.Transport)
 	return c, nil
 }
@@ -138,7 +139,7 @@ func (c *Credential) keep(id *identity, here platform.Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	won := &identity{name: id.name, get: id.get, named: id.named, why: id.why, here: here} // it need not be looked for again
-	c.winner = func() *identity { return won }
+	c.winner = hidden.Of(won)
 }
 
 // Reset makes the next token a new one: the SDK's cache of the identity in use

@@ -4,10 +4,10 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/usage"
 )
 
@@ -30,11 +30,10 @@ func (c *call) ask() {
 	c.req.Body = &c.asked
 }
 
-// An askedBody is the body of the request. It holds what is below in an
-// atomic.Pointer, which prints as an address.
+// An askedBody is the body of the request. It hides what is below.
 type askedBody struct {
-	body atomic.Pointer[io.ReadCloser]
-	call atomic.Pointer[call]
+	body hidden.Pointer[io.ReadCloser]
+	call hidden.Pointer[call]
 	room io.ReadCloser
 }
 

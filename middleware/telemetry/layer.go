@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/middleware"
 )
 
@@ -21,14 +22,13 @@ import (
 // neither read to its end nor closed ends no span.
 func (t *Telemetry) Middleware() middleware.Middleware {
 	return func(next http.RoundTripper) http.RoundTripper {
-		return &layer{telemetry: func() *Telemetry { return t }, next: next.RoundTrip}
+		return &layer{telemetry: hidden.Of(t), next: next.RoundTrip}
 	}
 }
 
 type layer struct {
-	// Funcs, so that printing the struct does not show what is behind them.
-	telemetry func() *Telemetry
-	next      func(*http.Request) (*http.Response, error)
+	telemetry hidden.Value[*Telemetry]
+	next      func(*http.Request) (*http.Response, error) // a func, as package hidden tells
 }
 
 func (l *layer) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -222,11 +222,10 @@ func (c *call) read(p []byte, err error) {
 	}
 }
 
-// An answerBody is the body of the answer. It holds what is below in an
-// atomic.Pointer, which prints as an address.
+// An answerBody is the body of the answer. It hides what is below.
 type answerBody struct {
-	body atomic.Pointer[io.ReadCloser]
-	call atomic.Pointer[call]
+	body hidden.Pointer[io.ReadCloser]
+	call hidden.Pointer[call]
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {

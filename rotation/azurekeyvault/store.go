@@ -15,6 +15,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/internal/azurecred"
 	"github.com/latchkey-go/latchkey/internal/azurename"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/rotationdoc"
 	"github.com/latchkey-go/latchkey/rotation"
 )
@@ -53,7 +54,7 @@ type Options struct {
 type Store struct {
 	host, name, journal, provider string
 	days                          int
-	sdk                           func() *azsecrets.Client // a func, so that printing the struct does not show what the SDK holds
+	sdk                           hidden.Value[*azsecrets.Client]
 }
 
 var _ rotation.Store = (*Store)(nil)
@@ -87,7 +88,7 @@ func New(vaultURL, name string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("rotation/azurekeyvault: the SDK refuses ClientOptions; check its Cloud")
 	}
-	return &Store{host: host, name: name, journal: o.Journal, provider: o.ProviderAddress, days: o.ValidityPeriodDays, sdk: func() *azsecrets.Client { return sdk }}, nil
+	return &Store{host: host, name: name, journal: o.Journal, provider: o.ProviderAddress, days: o.ValidityPeriodDays, sdk: hidden.Of(sdk)}, nil
 }
 
 // check returns the host of the vault.

@@ -16,7 +16,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,6 +28,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/keyproof"
 	"github.com/latchkey-go/latchkey/rotation"
 )
 
@@ -56,7 +56,7 @@ type Issuer struct {
 	account  string // the address of the resource at Resource Manager
 	endpoint string
 	pipeline runtime.Pipeline
-	prove    func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	prove    func(*http.Request) (*http.Response, error) // a func, as package hidden tells
 }
 
 var _ rotation.Issuer = (*Issuer)(nil)
@@ -105,6 +105,8 @@ func New(cred azcore.TokenCredential, opts *Options) (*Issuer, error) {
 func loopback(u *url.URL) bool {
 	return u.Scheme == "http" && (u.Hostname() == "127.0.0.1" || u.Hostname() == "::1" || u.Hostname() == "localhost")
 }
+
+var errForbidden = errors.New("the service answers 403: its network does not let this machine in, or keys are switched off")
 
 // slots are the two keys of a resource.
 type slots struct {
@@ -183,28 +185,14 @@ func (i *Issuer) Revoke(ctx context.Context, id string) error {
 // Prove asks for the list of models with the key, which costs nothing.
 func (i *Issuer) Prove(ctx context.Context, secret credential.Secret) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.endpoint+"/openai/v1/models", nil)
+	if err == nil {
+		req.Header.Set("api-key", secret.Reveal())
+		err = keyproof.Ask(i.prove, req, secret, errForbidden)
+	}
 	if err != nil {
 		return fmt.Errorf("azureopenai: prove: %w", err)
 	}
-	req.Header.Set("api-key", secret.Reveal())
-	resp, err := i.prove(req)
-	if err != nil {
-		if strings.Contains(err.Error(), secret.Reveal()) {
-			return errors.New("azureopenai: prove: the request failed, with the key in its error")
-		}
-		return fmt.Errorf("azureopenai: prove: %w", err)
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is used again
-	_ = resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusUnauthorized:
-		return rotation.ErrNotAccepted
-	case resp.StatusCode < 300, resp.StatusCode == http.StatusTooManyRequests:
-		return nil
-	case resp.StatusCode == http.StatusForbidden:
-		return errors.New("azureopenai: prove: the service answers 403: its network does not let this machine in, or keys are switched off")
-	}
-	return fmt.Errorf("azureopenai: prove: the service answers %d", resp.StatusCode)
+	return nil
 }
 
 // call makes a POST to the resource, and returns the keys in its answer. No error

@@ -21,6 +21,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/rotationdoc"
 	"github.com/latchkey-go/latchkey/rotation"
 )
@@ -34,7 +35,7 @@ const (
 
 // A Store is one secret. It is a [rotation.Store], and safe for concurrent use.
 type Store struct {
-	kv   func() *api.KVv2 // a func, so that printing the struct does not show the client's token
+	kv   hidden.Value[*api.KVv2] // it holds the token
 	path string
 }
 
@@ -48,7 +49,7 @@ func New(client *api.Client, mount, path string) (*Store, error) {
 		return nil, errors.New("rotation/hashivault: the client, the mount and the path are required")
 	}
 	kv := client.KVv2(mount)
-	return &Store{kv: func() *api.KVv2 { return kv }, path: path}, nil
+	return &Store{kv: hidden.Of(kv), path: path}, nil
 }
 
 // Load reads the secret. One that has a key and no rotation yet has that as its current

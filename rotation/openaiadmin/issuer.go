@@ -12,14 +12,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/internal/keyproof"
 	"github.com/latchkey-go/latchkey/middleware"
 	"github.com/latchkey-go/latchkey/rotation"
 )
@@ -53,7 +52,7 @@ type Options struct {
 type Issuer struct {
 	base  string
 	keys  account
-	prove func(*http.Request) (*http.Response, error) // a func, so that printing the struct does not show it
+	prove func(*http.Request) (*http.Response, error) // a func, as package hidden tells
 }
 
 var _ rotation.Issuer = (*Issuer)(nil)
@@ -152,26 +151,14 @@ func (i *Issuer) Revoke(ctx context.Context, id string) error {
 // permission.
 func (i *Issuer) Prove(ctx context.Context, secret credential.Secret) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.base+i.keys.proof(), nil)
+	if err == nil {
+		req.Header.Set("Authorization", secret.Bearer())
+		err = keyproof.Ask(i.prove, req, secret, nil)
+	}
 	if err != nil {
 		return fmt.Errorf("openaiadmin: prove: %w", err)
 	}
-	req.Header.Set("Authorization", secret.Bearer())
-	resp, err := i.prove(req)
-	if err != nil {
-		if strings.Contains(err.Error(), secret.Reveal()) {
-			return errors.New("openaiadmin: prove: the request failed, with the key in its error")
-		}
-		return fmt.Errorf("openaiadmin: prove: %w", err)
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection is used again
-	_ = resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusUnauthorized:
-		return rotation.ErrNotAccepted
-	case resp.StatusCode < 300, resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusTooManyRequests:
-		return nil
-	}
-	return fmt.Errorf("openaiadmin: prove: the service answers %d", resp.StatusCode)
+	return nil
 }
 
 // refused adds what to do about an error of the Admin API. Its text holds no key: the

@@ -19,6 +19,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/awssdk"
+	"github.com/latchkey-go/latchkey/internal/hidden"
 	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
@@ -56,9 +57,9 @@ type Options struct {
 
 // An Auth logs in with an AWS identity. It is safe for concurrent use.
 type Auth struct {
-	// Funcs, so that printing the struct does not show a credential.
+	// Funcs hide the credentials, as package hidden tells.
 	creds func(context.Context) (aws.Credentials, error)
-	body  func() loginRequest
+	body  hidden.Value[loginRequest]
 }
 
 var _ api.AuthMethod = (*Auth)(nil)
@@ -96,7 +97,7 @@ func New(role string, opts *Options) (*Auth, error) {
 	default:
 		r.region = globalRegion
 	}
-	return &Auth{creds: provider(o.Config, r.region, o.Transport), body: func() loginRequest { return r }}, nil
+	return &Auth{creds: provider(o.Config, r.region, o.Transport), body: hidden.Of(r)}, nil
 }
 
 // isRegion keeps everything else out of the host's name.

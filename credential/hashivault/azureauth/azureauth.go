@@ -55,7 +55,7 @@ type Options struct {
 
 // An Auth logs in with a Microsoft Entra identity. It is safe for concurrent use.
 type Auth struct {
-	// Funcs, so that printing the struct does not show a token.
+	// Funcs hide the tokens, as package hidden tells.
 	token func(context.Context) (string, error)
 	login func() (path string, data map[string]any)
 }
