@@ -1,46 +1,35 @@
 package middleware
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
+
+	"github.com/latchkey-go/latchkey/internal/usage"
 )
 
-// maxModelName is the longest name of a model that is kept, in bytes.
+// maxModelName is the longest name of a deployment that is taken for a model, in bytes:
+// as long as that of a model that package usage reads.
 const maxModelName = 64
 
-// A requestScan reads "model" and "stream" out of a JSON object while it is
-// sent. It looks at the members of the outermost object only, keeps a fixed
-// amount, and gives up at what is no JSON object.
+// A requestScan reads "model" and "stream" out of a JSON object while it is sent.
 type requestScan struct {
 	body  io.ReadCloser
 	names *modelNames
-
-	state   scanState
-	depth   int
-	escaped bool // the next byte of a string is escaped
-	inKey   bool // the string under way names a member
-	value   byte // 'm' where the value of "model" is next, 's' that of "stream"
-	kept    [maxModelName]byte
-	length  int // of the string under way; above maxModelName if it does not matter
+	json  usage.HeadScan
 
 	// The results are read while the body may still be under way.
 	model  atomic.Pointer[string]
 	stream atomic.Bool
 }
 
-type scanState uint8
+// Model takes the model.
+func (c *requestScan) Model(name []byte) { c.model.Store(c.names.intern(name)) }
 
-const (
-	scanStart   scanState = iota // before the first brace
-	scanBetween                  // outside of strings
-	scanKept                     // in a string that may matter
-	scanSkipped                  // in a string that does not
-	scanDone
-)
+// Streamed takes that a stream is asked for.
+func (c *requestScan) Streamed() { c.stream.Store(true) }
 
 // scanned puts the scan around the body of req and returns the request with it.
 func (s *sending) scanned(req *http.Request, scan *requestScan, o *observer) *http.Request {
@@ -59,7 +48,7 @@ func (s *sending) scanned(req *http.Request, scan *requestScan, o *observer) *ht
 
 func (c *requestScan) Read(p []byte) (int, error) {
 	n, err := c.body.Read(p)
-	c.scan(p[:n])
+	c.json.Write(p[:n], c)
 	return n, err
 }
 
@@ -72,116 +61,6 @@ func (c *requestScan) into(s *Send) {
 		s.Model = *m
 	} else {
 		s.Model = deploymentOf(s.Path)
-	}
-}
-
-func (c *requestScan) scan(p []byte) {
-	for len(p) > 0 && c.state != scanDone {
-		switch c.state {
-		case scanKept:
-			p = c.keep(p)
-		case scanSkipped:
-			p = c.skip(p)
-		default:
-			c.between(p[0])
-			p = p[1:]
-		}
-	}
-}
-
-// between takes a byte outside of strings.
-func (c *requestScan) between(b byte) {
-	switch {
-	case b == ' ' || b == '\t' || b == '\n' || b == '\r':
-	case c.state == scanStart && b != '{':
-		c.state = scanDone
-	case b == '{' || b == '[':
-		c.state = scanBetween
-		c.inKey = c.depth == 0
-		c.value = 0
-		c.depth++
-	case b == '}' || b == ']':
-		if c.depth--; c.depth <= 0 {
-			c.state = scanDone
-		}
-	case b == '"':
-		c.state, c.length = scanSkipped, 0
-		if c.depth == 1 && (c.inKey || c.value == 'm') {
-			c.state = scanKept
-		}
-	case b == ',':
-		c.inKey, c.value = c.depth == 1, 0
-	case b == 't' && c.depth == 1 && c.value == 's':
-		c.stream.Store(true)
-		c.value = 0
-	}
-}
-
-// keep takes a string that may matter. One with an escape in it does not.
-func (c *requestScan) keep(p []byte) []byte {
-	end := bytes.IndexAny(p, `"\`)
-	part := p
-	if end >= 0 {
-		part = p[:end]
-	}
-	if c.length < len(c.kept) {
-		copy(c.kept[c.length:], part)
-	}
-	c.length += len(part)
-	switch {
-	case end < 0:
-		return nil
-	case p[end] == '\\':
-		c.length = len(c.kept) + 1
-		c.state = scanSkipped
-		return p[end:]
-	}
-	c.endString()
-	return p[end+1:]
-}
-
-// skip takes a string that does not matter. IndexByte is much faster than a
-// loop over the bytes of a prompt.
-func (c *requestScan) skip(p []byte) []byte {
-	if c.escaped {
-		c.escaped = false
-		return p[1:]
-	}
-	quote := bytes.IndexByte(p, '"')
-	part := p
-	if quote >= 0 {
-		part = p[:quote]
-	}
-	if slash := bytes.IndexByte(part, '\\'); slash >= 0 {
-		c.escaped = true
-		return p[slash+1:]
-	}
-	if quote < 0 {
-		return nil
-	}
-	c.endString()
-	return p[quote+1:]
-}
-
-// endString takes the string as it is complete.
-func (c *requestScan) endString() {
-	whole := c.length <= len(c.kept) && c.state == scanKept
-	c.state = scanBetween
-	text := c.kept[:min(c.length, len(c.kept))]
-	switch {
-	case c.inKey:
-		c.inKey = false
-		switch {
-		case whole && string(text) == "model":
-			c.value = 'm'
-		case whole && string(text) == "stream":
-			c.value = 's'
-		}
-	case c.value == 'm':
-		c.value = 0
-		if whole && c.length > 0 {
-			c.model.Store(c.names.intern(text))
-		}
 	}
 }
 
@@ -236,9 +115,9 @@ func modelOf(req *http.Request) string {
 	defer closeReader(body)
 	c := requestScan{names: &modelNames{}}
 	buf := make([]byte, 4<<10)
-	for c.state != scanDone && c.model.Load() == nil {
+	for !c.json.Over() && c.model.Load() == nil {
 		n, err := body.Read(buf)
-		c.scan(buf[:n])
+		c.json.Write(buf[:n], &c)
 		if err != nil {
 			break
 		}

@@ -29,6 +29,7 @@ type scanner struct {
 	state   state
 	escaped bool // the next byte of a string is escaped
 	inKey   bool // the next string, or the one under way, is the name of a member
+	flat    bool // only the members of the outermost object matter
 	depth   int
 	// The way from the outermost object to here. An array has the name of the
 	// member that it is the value of, and so have the objects in it.
@@ -86,7 +87,7 @@ func (c *scanner) structure(p []byte, to taker) []byte {
 			}
 		case '"':
 			c.length, c.state = 0, inSkipped
-			if c.inKey && c.depth <= maxDepth || c.current != other {
+			if c.inKey && (c.depth == 1 || c.depth <= maxDepth && !c.flat) || c.current != other {
 				c.state = inString
 			}
 			return p[i+1:]
@@ -186,7 +187,7 @@ func (c *scanner) endString(to taker) {
 	switch {
 	case c.inKey:
 		c.inKey = false
-		if c.current = other; !whole {
+		if c.current = other; !whole || c.flat && c.depth > 1 {
 			return
 		}
 		if c.current = nameOf(text); c.depth > 0 && c.depth <= maxDepth && !c.arrays[c.depth-1] && c.way[c.depth-1] == filterResults {
