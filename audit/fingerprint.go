@@ -18,9 +18,9 @@ const (
 )
 
 // Fingerprint names a secret without giving it away: the first 16 bytes of its
-// HMAC-SHA256 (RFC 2104) with key, in hex. Who has the key and a secret can find
-// the lines about it. The key should have 32 random bytes; who knows it can try
-// out secrets that are easy to guess.
+// HMAC-SHA256 (RFC 2104) with key, in hex. Whoever has the key and a secret can
+// find the lines about that secret. The key should have 32 random bytes; whoever knows
+// it can try out secrets that are easy to guess.
 func Fingerprint(key []byte, secret credential.Secret) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(secret.Reveal()))

@@ -35,7 +35,7 @@ type Options struct {
 	Process string
 	// SigningKey supplies the private key for checkpoints: an Ed25519 key (RFC
 	// 8032) as PEM "PRIVATE KEY" (PKCS #8) or its seed of 32 bytes in base64. New
-	// reads it once. Without one, who can write the file can write all of it anew.
+	// reads it once. Without one, whoever can write the file can replace all of it.
 	SigningKey credential.Source
 	// FingerprintKey supplies the key for [Fingerprint]; New reads it once. Nil is
 	// no fingerprints.
@@ -84,7 +84,7 @@ type chain struct {
 
 // New reads the keys and begins a Log: its first line says so. If Writer is a
 // [File] that has lines, the new ones are chained to them. New fails if Writer is
-// nil, a key cannot be read or is none, or the file's last line cannot be.
+// nil, a key cannot be read or is not one, or the file's last line cannot be read.
 func New(ctx context.Context, opts *Options) (*Log, error) {
 	if opts == nil || opts.Writer == nil {
 		return nil, errors.New("audit: no Writer; give a File, or any io.Writer")
@@ -178,7 +178,7 @@ func (l *Log) put(r record) {
 	}
 }
 
-// Dropped is how many records are lost that no line has told of yet.
+// Dropped returns how many records are lost that no line has reported yet.
 func (l *Log) Dropped() int64 { return l.dropped.Load() }
 
 // Flush waits until all records that came before it are written, and synced if

@@ -17,8 +17,8 @@ import (
 // VerifyOptions configure [Verify]. Nil is the zero VerifyOptions.
 type VerifyOptions struct {
 	// Keys are the public keys of the processes that have written. Without one,
-	// signatures are not checked, and who can write the file can have written all of
-	// it anew.
+	// signatures are not checked, and whoever can write the file may have replaced
+	// all of it.
 	Keys []ed25519.PublicKey
 	// After is the LastHash of the Report on the file before; empty is none, and
 	// then the first line must be number 1.
@@ -40,7 +40,7 @@ type Report struct {
 	// First and Last are the times of the first and the last line.
 	First, Last time.Time
 	// Unsigned is how many lines come after the last signature that was checked.
-	// Who can write the file can have changed or removed them.
+	// Whoever can write the file may have changed or removed them.
 	Unsigned int64
 	// Closed is whether the last line says that the process has closed the log. The
 	// end of a file that is not closed may be missing.

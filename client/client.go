@@ -26,7 +26,7 @@ const DefaultBaseURL = "https://api.openai.com/v1/"
 type Config struct {
 	// Source supplies the credential; see [Endpoint].
 	Source credential.Source
-	// Cache configures the Cache that New puts around a Source that is none;
+	// Cache configures the Cache that New puts around a Source that is not a Cache;
 	// nil means the defaults. It must be nil if Source is a Cache. Its Now is
 	// also the clock for idle connections.
 	Cache *credential.CacheOptions
@@ -261,7 +261,7 @@ func (c *Client) BaseURL() string { return c.base.String() }
 // returns another one around the same transport, so a change to one, of its
 // Timeout for example, does not reach the others. Requests to another origin
 // than the base URL's, redirects included, fail with [middleware.ErrOrigin].
-// Turn the retries of an SDK off that you give it to: the Client retries.
+// Turn off the retries of an SDK that uses it: the Client retries.
 func (c *Client) HTTPClient() *http.Client {
 	if c.transport == nil {
 		return &http.Client{Transport: &transport{
@@ -284,8 +284,9 @@ func (c *Client) HTTPClient() *http.Client {
 //
 // It must come last among the options of the SDK. An option after it, or one of
 // a single call, wins over it: option.WithMaxRetries(3) there makes the SDK
-// retry what was retried here, up to 4 x 3 sends where no answer comes; answers
-// are marked so that it does not. Set Config.Retry instead. Add no API key.
+// retry what was retried here, up to 4 x 3 sends if no answer comes. It does not
+// retry an answer, which is marked for it. Set Config.Retry instead. Add no API
+// key.
 func (c *Client) Options() []option.RequestOption {
 	opts := []option.RequestOption{
 		option.WithHTTPClient(c.HTTPClient()),

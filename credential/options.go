@@ -28,14 +28,16 @@ const (
 
 // CacheOptions configures a [Cache]. The zero value and nil are ready to use.
 type CacheOptions struct {
-	// TTL is how long a value is used before it has to be read again. Some
-	// time between 72 % and 80 % of it, drawn anew for each read, a call starts
-	// a refresh and does not wait for it; the first comes between 10 % and 80 %, so
-	// that processes which start together do not read together. The TTL also bounds API keys that
-	// have an Expires. It does not bound bearer tokens that have one: these
-	// are used until they expire, and refreshed from RefreshAfter on or, if
-	// that is zero, 5 minutes before the end (half of the life before the end,
-	// if that is shorter). 0 is 5 minutes; negative means that no value ages.
+	// TTL is how long a value is used before it has to be read again; 0 is 5
+	// minutes, and negative means that no value ages. Between 72 % and 80 % of
+	// it, at a time that is drawn anew for each read, a call starts a refresh
+	// and does not wait for it. The first refresh comes between 10 % and 80 %,
+	// so that processes which start together do not read together.
+	//
+	// The TTL also bounds API keys that have an Expires. It does not bound
+	// bearer tokens that have one: these are used until they expire, and
+	// refreshed from RefreshAfter on or, if that is zero, 5 minutes before the
+	// end, or half of the life before it if that is shorter.
 	TTL time.Duration
 	// StaleIfError is how long past its TTL a value is served while reads fail
 	// for transient reasons (RFC 5861 calls it so). No value is served past its

@@ -88,7 +88,7 @@ func (c *Cache) refresh(ctx context.Context, r *read) (Value, error) {
 
 // replacement reads every source that may have another value than the rejected
 // one, until one has. It is the source that gave the rejected value that is
-// told of the rejection. A standby that has nothing is the rule, no failure.
+// told of the rejection. That a standby has nothing is usual, and no failure.
 func (c *Cache) replacement(ctx context.Context, r *read, first bool) (Value, error) {
 	c.mu.Lock()
 	cur, rejection, list := c.cur.Load(), c.rejection, c.root().candidates()

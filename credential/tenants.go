@@ -30,8 +30,8 @@ type TenantsOptions struct {
 //
 // Each tenant has a [Cache] of its own, which Tenants opens when it is first
 // needed. All that is said of Cache holds for each of them: one rotation of a
-// tenant's key costs one read, and an outage of one tenant's store is no matter
-// of the others.
+// tenant's key costs one read, and an outage of one tenant's store does not
+// affect the others.
 //
 // Tenants is safe for concurrent use. It starts no goroutine that outlives the
 // opening of a tenant or a read, so there is nothing to close.

@@ -71,8 +71,8 @@ type AuthOptions struct {
 // organization, a refused IP address and a key that did not arrive; the 400 of
 // LiteLLM and of Google's OpenAI-compatible endpoint for a key that is not
 // valid; the 403 of Amazon Bedrock and API Gateway for an expired or unknown
-// token, and of Azure where keys are switched off; and what Refused says. A
-// spent quota of API Management is a 403, too, and is none.
+// token, and of Azure where keys are switched off; and what Refused says. The
+// 403 of API Management for a spent quota is no refusal.
 //
 // The provider's Accept is told of each other answer below 500 that proves the
 // credential: 2xx, 400, 404 and 429 among them, but no redirect and no 403.

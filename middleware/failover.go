@@ -68,7 +68,7 @@ type FailoverOptions struct {
 // which counts the sends over all endpoints together: without Retry each call is
 // sent once, to the endpoint that is best at the time.
 //
-// What an answer means is decided by what it says:
+// The answer decides what happens next:
 //
 //   - a 429 slows down one model of the endpoint: calls above the rate that it
 //     takes go elsewhere (see Retry, of which each endpoint has its own pace);
@@ -81,7 +81,7 @@ type FailoverOptions struct {
 //     the call elsewhere, and the third in a row leaves the endpoint alone;
 //   - a 404 that says that the deployment or the model does not exist leaves
 //     that model of the endpoint alone for 30 seconds;
-//   - a 401 or 403 that Auth could not cure, a certificate that does not hold,
+//   - a 401 or 403 that Auth could not cure, a certificate that is not valid,
 //     and a credential that cannot be had leave the endpoint alone for 30 seconds;
 //   - any other answer is the caller's.
 //

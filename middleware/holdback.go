@@ -19,18 +19,18 @@ const maxHoldBack = 8 << 10
 
 // HoldBack returns a layer that keeps the header of an event stream and its
 // events without content until the first content or error event. An error that
-// another send may better, of a rate limit, a spent quota or the server, then
+// another send may not meet, of a rate limit, a spent quota or the server, then
 // becomes an answer of its own with status 429, 500 or 503, which [Retry] and
-// [Failover] treat as such; the caller has not got one byte. So does a stream
+// [Failover] treat as such; the caller has not received a byte. So does a stream
 // that ends before its first content: it becomes an error of the connection.
 //
 // Without content are response.created, response.queued and
 // response.in_progress, a chunk that names a role, and one that has no choices,
 // as Azure's prompt_filter_results. After 8 KiB the stream is
-// given away as it is. The layer belongs right below Retry, or into each Route
+// passed on as it is. The layer belongs right below Retry, or into each Route
 // of Failover before its other layers.
 //
-// The header of a stream comes later with it: when the model has begun to
+// With the layer the header of a stream comes later: when the model has begun to
 // answer. What was sent before an error may have been billed.
 func HoldBack() Middleware {
 	return func(next http.RoundTripper) http.RoundTripper {

@@ -194,6 +194,30 @@ func (b *observedBody) Close() error {
 	return err
 }
 
+// An observedConn is the body of "101 Switching Protocols", which is written to.
+type observedConn struct {
+	*observedBody
+	write func(p []byte) (int, error)
+}
+
+func (c observedConn) Write(p []byte) (int, error) { return c.write(p) }
+
+// hide wraps the body of resp: printers do not see it, and the observers do.
+func (b *observedBody) hide(resp *http.Response, s *sending, room *io.ReadCloser) {
+	if bodyless(resp) {
+		s.end(nil)
+	}
+	if resp.Body == nil || resp.Body == http.NoBody {
+		return
+	}
+	conn, _ := resp.Body.(io.Writer)
+	b.watch(resp, s, room)
+	resp.Body = b
+	if conn != nil {
+		resp.Body = observedConn{b, conn.Write}
+	}
+}
+
 // A connTrace tells when a send has got its connection, if somebody observes,
 // and whether a byte of its answer has come. httptrace would want
 // an allocation for each send; these come from a pool, and the context of the

@@ -87,7 +87,7 @@ func (n *modelNames) intern(name []byte) *string {
 				next[k] = v
 			}
 		}
-		n.known.CompareAndSwap(known, &next) // who comes second is kept the next time
+		n.known.CompareAndSwap(known, &next) // the one that loses is kept the next time
 	}
 	return &text
 }

@@ -68,7 +68,7 @@ type RetryOptions struct {
 // excepted, and errors of the connection, as OpenAI's SDKs do. The header
 // x-should-retry overrides the status: "true" retries any of 400 and above,
 // "false" none. Not retried are a 429 that tells of a spent quota, an error of
-// the credential, a certificate that does not hold, an answer that stalls after
+// the credential, a certificate that is not valid, an answer that stalls after
 // it has begun, and a request whose body cannot be had again (GetBody).
 //
 // It waits as retry-after-ms, x-ms-retry-after-ms or Retry-After ask, in this

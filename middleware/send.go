@@ -62,14 +62,14 @@ type Send struct {
 	// Started is when the send began. Connected is when it had a connection,
 	// which may be one that was open. Header is when the header of the answer
 	// had come, FirstChunk when the first bytes of its body had, and Ended when
-	// the body had ended or was closed; that of a refusal which is replayed, when
-	// it was read. A time is zero if the send did not come so far. All are measured
+	// the body had ended or was closed, or, for a refusal that is replayed, when it
+	// was read. A time is zero if the send did not come so far. All are measured
 	// from Started by the monotonic clock.
 	Started, Connected, Header, FirstChunk, Ended time.Time
-	// Waited is for how long the call stood still before this send, for its turn at
-	// a service that throttles or for a back-off, since the send before it or since
-	// the call began, in whole milliseconds. The time that a credential takes is not
-	// part of it.
+	// Waited is how long the call waited before this send, since the send before it
+	// or since the call began, for its turn at a service that throttles or for a
+	// back-off. It is in whole milliseconds, and without the time that a credential
+	// takes.
 	Waited time.Duration
 
 	extra []headerValue // what Log wants of the answer's header

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrNotStream says that a request asked for an event stream, and that the
-// answer, which has a status of 2xx, is none: it is empty, a page of HTML, a
+// answer, which has a status of 2xx, is not one: it is empty, a page of HTML, a
 // JSON document or an error. The text of the error tells which. It comes at the
 // end of the body, together with [io.ErrUnexpectedEOF].
 var ErrNotStream = errors.New("middleware: the answer is not an event stream")
@@ -32,10 +32,10 @@ var errStreamCut = fmt.Errorf("middleware: stream ended before its terminal even
 // "data: [DONE]"; on one that ends with /responses an event response.completed,
 // response.failed, response.incomplete or error, or [DONE]. If it does not, the
 // Read that would return io.EOF returns an error that wraps
-// [io.ErrUnexpectedEOF]. Of other paths nobody knows how a stream ends.
+// [io.ErrUnexpectedEOF]. On other paths it is not known how a stream ends.
 //
-// On every path, what says that it is an event stream and is none ends with an
-// error that wraps [ErrNotStream] and io.ErrUnexpectedEOF. If the
+// On every path, an answer that claims to be an event stream and is not one ends with
+// an error that wraps [ErrNotStream] and io.ErrUnexpectedEOF. If the
 // request asks for a stream, an empty answer ends with the same error, and the
 // layer reads the answer as a stream whatever its Content-Type is. Compressed
 // bodies pass through.

@@ -6,7 +6,7 @@ import "time"
 // also tell of Revoke, of an orphan, and of End, of a run.
 type Step string
 
-// The steps. Issue includes to stage the key; Wait is that nothing is due.
+// The steps. Issue includes staging the key. Wait means that nothing is due.
 const (
 	Prepare Step = "prepare"
 	Issue   Step = "issue"

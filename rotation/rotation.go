@@ -54,8 +54,8 @@ type Version struct {
 	KeyID string
 	// Secret is the key; zero before it was issued.
 	Secret credential.Secret
-	// Urgent says that the key before it has leaked, and goes as soon as readers have
-	// had the time to read again.
+	// Urgent says that the key before it has leaked, and is revoked as soon as readers
+	// have had the time to read again.
 	Urgent bool
 	// Prepared, Issued and Promoted are when the rotator began, when the key was made,
 	// and when it became current. Expires is when it ends by itself; zero if it does

@@ -137,8 +137,8 @@ type Report struct {
 }
 
 // Run does what is due, and goes on where an earlier run ended. It returns when
-// nothing is left to do now, with a Report that is true also beside an error: of the
-// issuer, the store or ctx, ErrConflict if another rotator is at work, or
+// nothing is left to do now. The Report is complete also if there is an error, which is
+// that of the issuer, the store or ctx, ErrConflict if another rotator is at work, or
 // ErrNotAccepted if the service did not accept the new key for as long as ProveFor.
 func (r *Rotator) Run(ctx context.Context) (*Report, error) {
 	return r.begin(ctx, claim{}, (*run).steps)

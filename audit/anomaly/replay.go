@@ -21,8 +21,8 @@ const longestLine = 64 << 10
 // are those of the lines. It does not check whether the files are as they were
 // written; audit.Verify does.
 //
-// Replay returns an error for a line that is none of package audit, and if a reader
-// fails. What is left of a line at the end of a file, of a process that was killed, is
+// Replay returns an error for a line that package audit has not written, and if a
+// reader fails. What is left of a line at the end of a file, of a process that was killed, is
 // no error.
 func (w *Watch) Replay(files ...io.Reader) error {
 	readers := make([]*reader, 0, len(files))

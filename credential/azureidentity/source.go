@@ -213,7 +213,7 @@ func (s *Source) String() string { return sourceName }
 //   - [credential.ErrUnavailable] if no identity is configured here, with all
 //     that was looked for;
 //   - [credential.ErrNotFound] if the platform has no such managed identity;
-//   - the cause of ctx, when it ends: also while the SDK is deaf to it.
+//   - the cause of ctx, when it ends: also while the SDK ignores it.
 //
 // Others name the cause, for example by Entra's number (AADSTS7000222), and the
 // fix. Transient is set for throttling, 5xx and whatever the network does.

@@ -155,8 +155,8 @@ func (s *Source) where() string {
 	return "--vault-name " + strings.SplitN(s.host(), ".", 2)[0] + " --name " + s.name
 }
 
-// missing tells a deleted secret from one that never was. Who may not ask is
-// told of both.
+// missing tells a deleted secret from one that never was. If the
+// identity may not ask, the error names both.
 func (s *Source) missing(ctx context.Context) error {
 	where := s.where()
 	gone, _, err := azurecred.Detached(ctx, func(ctx context.Context) (azsecrets.DeletedSecret, error) { return s.deleted(ctx, s.name) })

@@ -162,7 +162,7 @@ func (c *Credential) Reset() {
 }
 
 // ask gets a token in a goroutine of its own: in the SDK a caller that waits
-// for another one is deaf to its context.
+// for another one ignores its context.
 func (c *Credential) ask(ctx context.Context, id *identity, tro policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	ctx, cancel := leaf.Early(ctx)
 	defer cancel()

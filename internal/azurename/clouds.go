@@ -28,7 +28,7 @@ type Cloud struct {
 	Portal string
 
 	authorities []string
-	inference   []string // suffixes of the hosts of Azure OpenAI and its kin
+	inference   []string // suffixes of the hosts of Azure OpenAI and related services
 	regional    string   // of the endpoints of a whole region
 	gateways    string   // of API Management
 }

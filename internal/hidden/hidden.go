@@ -1,4 +1,4 @@
-// Package hidden keeps what a struct leads to out of the sight of printers.
+// Package hidden keeps printers from showing what a struct leads to.
 //
 // fmt's verbs, and packages that dump values, follow pointers and interfaces, also in
 // unexported fields, and a struct of an SDK or of net/http leads to credentials. All of

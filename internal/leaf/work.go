@@ -12,8 +12,8 @@ import (
 var ErrEnded = errors.New("it ended without an answer")
 
 // Detached runs work in a goroutine of its own and leaves it when ctx ends,
-// with the cause of ctx. It is for SDKs and other foreign code that may be deaf
-// to its context. The goroutine ends with the work.
+// with the cause of ctx. It is for SDKs and other foreign code that may ignore
+// its context. The goroutine ends with the work.
 func Detached[T any](ctx context.Context, work func(context.Context) (T, error)) (T, error) {
 	f := newFlight[T](time.Time{})
 	go f.run(ctx, work)
@@ -31,7 +31,7 @@ type Group[T any] struct {
 // Do joins the work that is under way, or starts work with that limit. It
 // returns the result, or the cause of ctx when that ends first. now is the wall
 // clock: work that is past its limit, because the process was frozen or the
-// work is deaf to its context, is not joined.
+// work ignores its context, is not joined.
 func (g *Group[T]) Do(ctx context.Context, now time.Time, limit time.Duration, work func(context.Context) (T, error)) (T, error) {
 	g.mu.Lock()
 	f := g.cur

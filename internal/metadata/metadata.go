@@ -22,7 +22,7 @@ const (
 	// probeTime is how long a machine that nothing is known of has to show that
 	// somebody is there at the address.
 	probeTime = time.Second
-	// answerTime is how long the one who is there has to answer.
+	// answerTime is how long a server that is there has to answer.
 	answerTime = 5 * time.Second
 )
 

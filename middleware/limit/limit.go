@@ -48,8 +48,8 @@ const (
 	ByEndpoint
 )
 
-// A Limit is a ceiling. Requests, Tokens, Cost and InFlight are ceilings each for
-// itself; 0 is none.
+// A Limit is a ceiling, or several: each of Requests, Tokens, Cost and InFlight is one
+// by itself; 0 is none.
 type Limit struct {
 	// Name is what errors, events and a shared counter call the limit. It must be
 	// unique among those of a Limiter. It may be empty if the Limiter has one

@@ -51,8 +51,8 @@ func (l *Limiter) second() int64 { return l.now().Unix() }
 // the error wraps ctx.Err(). After an error nothing is held, except that what the
 // Counter has added before it failed stays counted there.
 //
-// A send may be refused that would have fitted if another, which is refused at the
-// same time by another limit, had not asked first.
+// A send that would fit may be refused because, at the same moment, another send holds
+// room that it gives back when another limit refuses it.
 func (l *Limiter) Reserve(ctx context.Context, s Send, r *Reservation) error {
 	if !r.state.CompareAndSwap(free, busy) {
 		return errors.New("limit: the Reservation is in use: end it first, or use one for each send")

@@ -35,7 +35,7 @@ func (t *Telemetry) eventSet(k eventSetKey) []metric.AddOption {
 	return *t.events.put(k, []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attrs...))})
 }
 
-// OnEvent is what credential.CacheOptions.OnEvent is to be: it counts what happens
+// OnEvent is for credential.CacheOptions.OnEvent: it counts what happens
 // to credentials, by source, and keeps what the gauges of their age and of the time
 // to their expiry show. The gauges are of sources that are not tenants'.
 func (t *Telemetry) OnEvent(e credential.Event) {
@@ -67,7 +67,7 @@ func isRead(k credential.EventKind) bool {
 	return false
 }
 
-// OnRoute is what client.Config.OnRoute is to be: it counts what happens to
+// OnRoute is for client.Config.OnRoute: it counts what happens to
 // endpoints, and keeps whether each of them is healthy.
 func (t *Telemetry) OnRoute(e middleware.RouteEvent) {
 	endpoint := t.names.endpoints.text(e.Route)
@@ -87,7 +87,7 @@ func (t *Telemetry) OnRoute(e middleware.RouteEvent) {
 	t.state.endpoints[endpoint] = healthy
 }
 
-// OnLimit is what limit.Options.OnEvent is to be: it counts the events of limits.
+// OnLimit is for limit.Options.OnEvent: it counts the events of limits.
 func (t *Telemetry) OnLimit(e limit.Event) {
 	ctx := context.Background()
 	if !t.limitEvents.Enabled(ctx) {

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey-go/latchkey/middleware/limit"
 )
 
-// Observe is what client.Config.Observe is to be, or middleware.Observe gets: it
+// Observe is for client.Config.Observe, or middleware.Observe: it
 // records a send that has ended, and adds it to the span of its call.
 func (t *Telemetry) Observe(ctx context.Context, s *middleware.Send) {
 	if s == nil {
@@ -50,7 +50,7 @@ func (t *Telemetry) Observe(ctx context.Context, s *middleware.Send) {
 	}
 }
 
-// Enabled is what client.Config.ObserveIf is to be: it reports whether anything would
+// Enabled is for client.Config.ObserveIf: it reports whether anything would
 // be recorded of a send with this context. With it a call costs next to nothing while
 // nothing is recorded; without it every answer is read for what it used.
 func (t *Telemetry) Enabled(ctx context.Context) bool {

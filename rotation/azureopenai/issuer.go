@@ -2,8 +2,8 @@
 // Azure Resource Manager.
 //
 // The key that readers use is never touched: the other one is regenerated, proved and
-// promoted, and the old one is regenerated when the overlap is over, so that who has
-// it has nothing. A resource whose keys are switched off (disableLocalAuth) needs no
+// promoted, and the old one is regenerated when the overlap is over, which ends
+// it. A resource whose keys are switched off (disableLocalAuth) needs no
 // rotation: package credential/azureidentity is for it.
 //
 // The identity needs the actions Microsoft.CognitiveServices/accounts/listKeys/action
@@ -171,7 +171,7 @@ func (i *Issuer) Keys(ctx context.Context) ([]rotation.Key, error) {
 	return []rotation.Key{{ID: key1}, {ID: key2}}, nil
 }
 
-// Revoke makes the key of that name anew, so that who has the old one has nothing.
+// Revoke makes the key of that name anew, which ends the old one.
 func (i *Issuer) Revoke(ctx context.Context, id string) error {
 	if id != key1 && id != key2 {
 		return errors.New("azureopenai: the keys are Key1 and Key2")
