@@ -13,9 +13,8 @@ import (
 	"github.com/latchkey-go/latchkey/middleware"
 )
 
-// MaxResponseBody is the size in bytes of the largest answer that
-// [Client.Post] reads, and of the largest event of a [Client.Stream], after
-// decompression.
+// MaxResponseBody is the size in bytes of the largest answer that [Client.Do] and
+// [Client.Post] read, after decompression.
 const MaxResponseBody = 64 << 20
 
 // A Response is what an answer says beside its body.
@@ -25,13 +24,10 @@ type Response struct {
 	// RequestID is the service's name for the call; empty if it gave none.
 	RequestID string
 	// RateLimit is how much of the quota is left.
-	RateLimit RateLimit
+	RateLimit middleware.RateLimit
 	// Header is the whole header.
 	Header http.Header
 }
-
-// RateLimit is what an answer says of the service's limits.
-type RateLimit = middleware.RateLimit
 
 // Post is [Client.Do] with POST.
 func (c *Client) Post(ctx context.Context, path string, in, out any) (*Response, error) {
@@ -145,7 +141,7 @@ func newResponse(resp *http.Response) *Response {
 	return &Response{
 		StatusCode: resp.StatusCode,
 		RequestID:  wire.RequestID(h),
-		RateLimit:  RateLimit(wire.ParseRateLimit(h)),
+		RateLimit:  middleware.RateLimit(wire.ParseRateLimit(h)),
 		Header:     h,
 	}
 }

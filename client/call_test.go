@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey-go/latchkey/client"
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/middleware"
 )
 
 func TestPostSendsAndDecodesJSON(t *testing.T) {
@@ -38,7 +39,7 @@ func TestPostSendsAndDecodesJSON(t *testing.T) {
 	if err != nil || out.ID != "r1" {
 		t.Fatalf("%v, decoded %+v", err, out)
 	}
-	want := client.RateLimit{LimitRequests: 500, RemainingRequests: 499, LimitTokens: -1, RemainingTokens: -1,
+	want := middleware.RateLimit{LimitRequests: 500, RemainingRequests: 499, LimitTokens: -1, RemainingTokens: -1,
 		ResetRequests: 6 * time.Minute, ResetTokens: 17 * time.Second}
 	if res.StatusCode != 200 || res.RequestID != "req-1" || res.RateLimit != want || res.Header.Get("Content-Type") == "" {
 		t.Errorf("the Response says %+v", res)

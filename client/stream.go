@@ -42,7 +42,7 @@ type Event struct {
 //     document or nothing in place of a stream; it tells which;
 //   - one that wraps io.ErrUnexpectedEOF, if the stream was cut before its
 //     terminal event;
-//   - an event that is larger than DefaultMaxEvent.
+//   - an error for an event that is larger than Config.MaxEvent.
 //
 // Nothing is sent again once the answer has begun. Leaving the loop closes the
 // answer. The sequence can be ranged over again: it is another call then.

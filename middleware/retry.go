@@ -79,10 +79,10 @@ type RetryOptions struct {
 // deadline of the request's context. If the context ends during a wait, the
 // error wraps the context's error and its cause.
 //
-// The budget bounds the retries of an outage. A retry costs
-// nothing if it succeeds, or if the service named the time for it. A call that
-// finds the budget spent waits as long as it would have waited otherwise, and is
-// sent again as soon as other calls succeed.
+// The budget bounds the retries of an outage. A retry costs nothing if it
+// succeeds, or if the service named the time for it. A call that finds the budget
+// spent waits as long as it would have waited otherwise, and is sent again as soon
+// as other calls succeed.
 //
 // The pace begins with the first 429 that names a wait within MaxDelay, or
 // none. From then on the calls for the same host, model and tenant stand in
@@ -96,8 +96,9 @@ type RetryOptions struct {
 // SDK above that knows this header, as OpenAI's do, does not retry what was
 // retried here.
 //
-// Budget and pace are shared by all that one call of Retry returns. Retry fails if an option is negative that may
-// not be, or MaxRetries is above 100.
+// Budget and pace are shared by all layers that one Middleware of Retry makes. Retry
+// fails if BaseDelay or MaxDelay is negative, MaxRetries is above 100, or Budget is
+// above 1<<30.
 func Retry(opts *RetryOptions) (Middleware, error) {
 	var o RetryOptions
 	if opts != nil {

@@ -169,7 +169,7 @@ func (w *world) clientSubjects(t *testing.T) []subject {
 		of("client.Config", &config),
 		of("client.Error", refused),
 		of("client.Event", &w.streamed),
-		of("client.RateLimit", &w.posted.RateLimit),
+		of("middleware.RateLimit", &w.posted.RateLimit),
 		of("client.Response", w.posted),
 		of("HTTPClient", w.client.HTTPClient()),
 		of("HTTPClient's transport", &w.client.HTTPClient().Transport),
