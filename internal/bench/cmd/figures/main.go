@@ -1,4 +1,4 @@
-// Figures runs every benchmark, and writes what they say as tables and charts:
+// Figures runs the benchmarks, and writes what they say as tables and charts:
 //
 //	go run ./cmd/figures                        # in internal/bench; into docs/figures
 //	go run ./cmd/figures -from turns.txt        # out of what go test -bench has printed
@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, progress io.Writer) error {
 	flags := flag.NewFlagSet("figures", flag.ContinueOnError)
 	from := flags.String("from", "", "a `file` with the output of go test -bench; empty runs the benchmarks")
 	dir := flags.String("dir", filepath.FromSlash("../../docs/figures"), "where the tables and charts go")
-	which := flags.String("bench", ".", "regular expression over the benchmarks")
+	which := flags.String("bench", "401|CachedRead|Failover|Limit|Stack|Stream|Telemetry", "regular expression over the benchmarks; Benchmark429 waits as long as a service asks for, and counts bytes")
 	count := flags.Int("count", 6, "runs of each, for the median")
 	length := flags.String("benchtime", "100ms", "of each run")
 	if err := flags.Parse(args); err != nil {
