@@ -17,4 +17,5 @@ func TestARotationCanBeKilledAnywhereAndRunAgain(t *testing.T) {
 	if changes := rotationtest.CrashesByChange(t, open); changes < 10 {
 		t.Errorf("%d changes", changes)
 	}
+	rotationtest.CrashesByChange(t, rotationtest.Slots(open))
 }

@@ -29,4 +29,5 @@ func TestARotationInADirectoryCanBeKilledAnywhereAndRunAgain(t *testing.T) {
 	if changes := rotationtest.CrashesByChange(t, open); changes < 4 {
 		t.Errorf("%d changes", changes)
 	}
+	rotationtest.CrashesByChange(t, rotationtest.Slots(open))
 }

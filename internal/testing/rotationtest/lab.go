@@ -166,6 +166,15 @@ func CrashesByChange(t *testing.T, open func(*testing.T) *Lab) int {
 	return changes
 }
 
+// Slots returns labs whose service has the two keys of a resource.
+func Slots(open func(*testing.T) *Lab) func(*testing.T) *Lab {
+	return func(t *testing.T) *Lab {
+		l := open(t)
+		l.Service.Slots()
+		return l
+	}
+}
+
 // most is how many calls, or changes, the longest run of a rotation makes.
 func most(l *Lab, changes bool) (n int) {
 	l.T.Helper()

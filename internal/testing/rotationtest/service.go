@@ -20,6 +20,7 @@ type Service struct {
 	lag     time.Duration
 	linger  time.Duration
 	refuses error
+	slots   bool
 }
 
 type issued struct {
@@ -54,6 +55,14 @@ func (s *Service) Lag(lag, linger time.Duration) {
 	s.lag, s.linger = lag, linger
 }
 
+// Slots makes the account one of two keys, as an Azure OpenAI resource is: a key is
+// made in the place of the one that is not current, which ends at once.
+func (s *Service) Slots() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots = true
+}
+
 // Refuse makes Issue fail with err; nil ends that.
 func (s *Service) Refuse(err error) {
 	s.mu.Lock()
@@ -86,7 +95,7 @@ func (s *Service) Accepts(key string) bool {
 }
 
 // Issue makes a key.
-func (s *Service) Issue(_ context.Context, pending rotation.Version, _ *rotation.Version, expires time.Time) (rotation.Key, error) {
+func (s *Service) Issue(_ context.Context, pending rotation.Version, current *rotation.Version, expires time.Time) (rotation.Key, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuses != nil {
@@ -96,6 +105,12 @@ func (s *Service) Issue(_ context.Context, pending rotation.Version, _ *rotation
 	k := &issued{Key: rotation.Key{
 		ID: fmt.Sprintf("key_%d", s.made), Name: pending.Token, Secret: credential.NewSecret(fmt.Sprintf("sk-CANARY-%d", s.made)), Created: s.now, Expires: expires,
 	}}
+	if s.slots {
+		k.ID, k.Name = "Key1", ""
+		if current != nil && current.KeyID == "Key1" {
+			k.ID = "Key2"
+		}
+	}
 	s.keys[k.ID] = k
 	return k.Key, nil
 }

@@ -56,5 +56,6 @@ func TestARotationInVaultCanBeKilledAnywhereAndRunAgain(t *testing.T) {
 	if changes := rotationtest.CrashesByChange(t, open); changes < 4 {
 		t.Errorf("%d changes", changes)
 	}
+	rotationtest.CrashesByChange(t, rotationtest.Slots(open))
 	t.Logf("%d rotations were killed", secrets.Load())
 }
