@@ -19,6 +19,7 @@ import (
 // rotations are real ones; one goroutine steps them all.
 type sim struct {
 	ttl, overlap, gap time.Duration // gap is between two calls of a process
+	spread            bool          // the first refresh of each process is drawn from a longer time
 	rand              *rand.Rand
 
 	begin   time.Time
@@ -95,8 +96,12 @@ func (s *sim) retrieve(p *process) (credential.Value, error) {
 		s.reads = append(s.reads, 0)
 	}
 	s.reads[s.passed/time.Second]++
+	v := s.value
+	if p.first && s.spread {
+		v.RefreshAfter = s.now().Add(time.Duration((0.1 + 0.7*s.rand.Float64()) * float64(s.ttl)))
+	}
 	p.first, p.read = false, s.passed
-	return s.value, nil
+	return v, nil
 }
 
 // rotate runs the rotator, and takes over what the store has.
