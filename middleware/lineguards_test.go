@@ -52,43 +52,52 @@ func TestACallThatLeavesTheLineOfAnEndpointLeavesNoHole(t *testing.T) {
 	})
 }
 
-// A call for which the line is too long is told when its turn would come.
-
+// A call for which the line is too long is told when its turn would come. Where all
+// calls are sent before the first answer is there, no line forms: then they try again.
 func TestACallIsToldWhenItsTurnWouldCome(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sites, rt := inLine(t)
-		var mu sync.Mutex
-		last := time.Now()
-		sites[0].set(func(req *http.Request) (*http.Response, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if time.Since(last) < time.Second {
-				return says(429, "{}", "Retry-After", "1")(req)
-			}
-			last = time.Now()
-			return answer(req, 200, "{}"), nil
-		})
-		var wg sync.WaitGroup
-		longest := 0
-		for range 200 {
-			wg.Go(func() {
-				resp, err := rt.RoundTrip(modelPost(t, chat, `{"model":"m"}`))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				_ = resp.Body.Close()
-				ms, _ := strconv.Atoi(resp.Header.Get("Retry-After-Ms"))
-				mu.Lock()
-				longest = max(longest, ms)
-				mu.Unlock()
-			})
+	longest := 0
+	for range 5 {
+		synctest.Test(t, func(t *testing.T) { longest = max(longest, longestHint(t)) })
+		if longest > 5000 {
+			return
 		}
-		wg.Wait()
-		if longest <= 5000 {
-			t.Errorf("of 200 calls one is told to come again in %d ms, want more than MaxDelay", longest)
+	}
+	t.Errorf("of 200 calls one is told to come again in %d ms, want more than MaxDelay", longest)
+}
+
+// longestHint is the longest Retry-After-Ms of 200 calls at a service that takes one a
+// second.
+func longestHint(t *testing.T) int {
+	sites, rt := inLine(t)
+	var mu sync.Mutex
+	last := time.Now()
+	sites[0].set(func(req *http.Request) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(last) < time.Second {
+			return says(429, "{}", "Retry-After", "1")(req)
 		}
+		last = time.Now()
+		return answer(req, 200, "{}"), nil
 	})
+	var wg sync.WaitGroup
+	longest := 0
+	for range 200 {
+		wg.Go(func() {
+			resp, err := rt.RoundTrip(modelPost(t, chat, `{"model":"m"}`))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = resp.Body.Close()
+			ms, _ := strconv.Atoi(resp.Header.Get("Retry-After-Ms"))
+			mu.Lock()
+			longest = max(longest, ms)
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	return longest
 }
 
 // A call goes elsewhere at once if another endpoint may serve it: one that has

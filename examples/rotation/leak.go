@@ -60,12 +60,8 @@ func leakOf(ctx context.Context, n int, ttl time.Duration, how string) (*leak, e
 	if err != nil {
 		return nil, err
 	}
-<<<<<<< HEAD
-	at := 2 * ttl // the leak is noticed
-=======
 	s.spread = true // a fleet whose processes have not all started at once
 	at := 2 * ttl   // the leak is noticed
->>>>>>> parent of aea33b5 (credential: the first refresh is spread, so that a fleet that starts at once does not read at once)
 	l := &leak{revoked: -1}
 	err = s.play(ctx, at+2*ttl+time.Minute, func(second time.Duration) error {
 		switch {
