@@ -32,7 +32,7 @@ type Config struct {
 	Cache *credential.CacheOptions
 	// BaseURL is where the API is; see [Endpoint].
 	BaseURL string
-	// APIVersion is Azure's api-version; see [Endpoint].
+	// APIVersion is the api-version of Azure; see [Endpoint].
 	APIVersion string
 	// Deployment is the Azure deployment of every call; see [Endpoint].
 	Deployment string

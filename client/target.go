@@ -28,7 +28,7 @@ type Endpoint struct {
 	// AZURE_OPENAI_API_KEY, and with an Azure BaseURL it is the first of the
 	// two that is set.
 	Source credential.Source
-	// APIVersion is Azure's api-version. With a date, such as 2024-10-21, each
+	// APIVersion is the api-version of Azure. With a date, such as 2024-10-21, each
 	// call goes to the deployment that its model names, in JSON and multipart
 	// bodies alike. "preview" is a version of the v1 API. The empty
 	// string is OPENAI_API_VERSION for an Azure endpoint, or else the v1 API.

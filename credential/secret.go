@@ -15,8 +15,8 @@ const (
 
 // A Secret is a string that nothing prints by accident: fmt, slog,
 // encoding/json, encoding/xml, templates, errors and panics show "[redacted]",
-// even if the Secret is in an unexported field. The text is in a closure,
-// because fmt, go-cmp and spew read everything else by reflection.
+// even if the Secret is in an unexported field. The text is in a closure: fmt,
+// go-cmp and spew can read any other value through reflection, but not that.
 //
 // The zero Secret is empty. A Secret is immutable and safe for concurrent use.
 // It cannot be compared with ==; use [Secret.Equal]. Its memory is not erased.

@@ -90,7 +90,7 @@ func within(ip netip.Addr, prefixes []netip.Prefix, bits int) bool {
 }
 
 // forbidden reports whether a translator would lead to a metadata service, to
-// Azure's wire server, or to the translator's own machine. Other addresses that
+// the wire server of Azure, or to the translator's own machine. Other addresses that
 // are never dialed are not looked for: in 64:ff9b:1::/48 one address has four
 // readings, three of which mean nothing.
 func (g *Guard) forbidden(inside []netip.Addr) bool {

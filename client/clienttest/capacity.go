@@ -20,7 +20,7 @@ type Capacity struct {
 	// x-ms-deployment-name. Empty is "provisioned".
 	Deployment string
 	// Spillover is the deployment that serves the calls above the capacity, as
-	// Azure's property spilloverDeploymentName says. The answers then carry its
+	// the property spilloverDeploymentName of Azure says. The answers then carry its
 	// name in x-ms-deployment-name, Deployment in x-ms-spillover-from-deployment,
 	// and 429 in x-ms-spillover-error. Empty is none, unless the request names one
 	// in x-ms-spillover-deployment.

@@ -101,7 +101,7 @@ func invalidKeyBody(shown string) string {
 	return errorJSON("Incorrect API key provided: "+shown+". You can find your API key at https://platform.openai.com/account/api-keys.", "invalid_request_error", "", "invalid_api_key")
 }
 
-// errorJSON is an error in OpenAI's form, in which an empty param or code is null.
+// errorJSON is an error in the form of OpenAI, in which an empty param or code is null.
 func errorJSON(message, kind, param, code string) string {
 	type body struct {
 		Message string  `json:"message"`
@@ -124,7 +124,7 @@ func errorJSON(message, kind, param, code string) string {
 
 type pair struct{ name, value string }
 
-// openAIHeader and azureHeader are never written. OpenAI's resets are
+// openAIHeader and azureHeader are never written. The resets of OpenAI are
 // durations; Azure sends integers, and no resets.
 var (
 	openAIHeader = []pair{

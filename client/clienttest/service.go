@@ -287,7 +287,7 @@ func (c *call) decode(v any) bool {
 	return false
 }
 
-// refuse answers with an error in OpenAI's form. An empty param or code is null.
+// refuse answers with an error in the form of OpenAI. An empty param or code is null.
 func (c *call) refuse(status int, message, param, code string) {
 	c.json(status, []byte(errorJSON(message, "invalid_request_error", param, code)))
 }

@@ -46,7 +46,7 @@
 //   - expiry: where the store says when the key ends: the name of a tag, for
 //     awssecretsmanager, or of custom metadata, for vault; expiry=policy, for
 //     awsparameterstore.
-//   - namespace, kv: Vault's namespace, and the version of its key-value engine
+//   - namespace, kv: the namespace in Vault, and the version of its key-value engine
 //     (1 or 2; Vault is asked without it).
 //   - auth, role: auth=kubernetes logs in to Vault with the token of the pod, in
 //     that role. Without it there has to be a token, or an agent.

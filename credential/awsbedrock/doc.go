@@ -14,7 +14,7 @@
 // A token is a request to bedrock.amazonaws.com that is signed (AWS Signature
 // Version 4, in the query) and never sent
 // (https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys-how.html). It
-// is made here, without a network, byte for byte as AWS's own
+// is made here, without a network, byte for byte as the generator of AWS
 // aws-bedrock-token-generator makes it. The AWS credentials come from the SDK's
 // default configuration: in AWS Lambda the execution role, on a laptop the
 // profile of AWS_PROFILE, a single sign-on session included. Their identity

@@ -44,7 +44,7 @@ func sign(ctx context.Context, keys aws.Credentials, region string, now time.Tim
 	if err != nil {
 		return "", time.Time{}, errors.New("malformed")
 	}
-	// The signer puts the signature last, and AWS's own generator in order.
+	// The signer puts the signature last, and the generator of AWS in order.
 	text := host + "/?" + strings.ReplaceAll(u.Query().Encode(), "+", "%20") + version
 	end = at.Add(lifetime.Truncate(time.Second))
 	if keys.CanExpire && keys.Expires.Before(end) {

@@ -108,7 +108,7 @@ func forgetting(p aws.CredentialsProvider) func() {
 //   - [credential.ErrUnavailable] if nothing here says which AWS account to
 //     use: no region and no credentials in the environment or a profile, and no
 //     instance role;
-//   - a smithy.APIError with AWS's code, and a text of our own, if a service of
+//   - a smithy.APIError with the code of AWS, and a text of our own, if a service of
 //     AWS refuses to give credentials.
 //
 // Transient is set for what may pass: throttling, errors inside AWS, broken

@@ -28,7 +28,7 @@ func (a *attempt) unreachable(ctx context.Context, err error) error {
 	return e
 }
 
-// refused is an answer without a secret. It holds AWS's error code in a text
+// refused is an answer without a secret. It holds the error code of AWS in a text
 // or in JSON, depending on who answers; the rest of it stays out.
 func (a *attempt) refused(status int, text string) error {
 	has := func(parts ...string) bool {

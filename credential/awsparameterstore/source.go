@@ -103,7 +103,7 @@ func New(parameter string, opts *Options) (*Source, error) {
 }
 
 // Retrieve reads the parameter with one GetParameter, and with
-// Options.ExpiryPolicy one DescribeParameters. Version is AWS's number.
+// Options.ExpiryPolicy one DescribeParameters. Version is the number that AWS gives it.
 //
 // Its errors are [*credential.SourceError]s that wrap
 //
@@ -112,7 +112,7 @@ func New(parameter string, opts *Options) (*Source, error) {
 //     no instance role;
 //   - [credential.ErrNotFound] if there is no such parameter, version, label or
 //     field;
-//   - a smithy.APIError with AWS's code, and a text of our own, for what else
+//   - a smithy.APIError with the code of AWS, and a text of our own, for what else
 //     AWS refuses: access, decryption, credentials, throttling.
 //
 // Transient is set for throttling, errors inside AWS, broken connections, and

@@ -123,7 +123,7 @@ func (st *store) read(ctx context.Context, q awssecret.Query) (awssecret.Version
 	return v, err
 }
 
-// refused is why GetParameter failed. AWS's texts stay out, as they come from
+// refused is why GetParameter failed. The texts of AWS stay out, as they come from
 // outside, but for what they are searched for here.
 func (a *attempt) refused(ctx context.Context, err error) error {
 	code, text := awssdk.Code(err)

@@ -106,7 +106,7 @@ func New(secretID string, opts *Options) (*Source, error) {
 }
 
 // Retrieve reads the secret with one GetSecretValue, and with Options.ExpiryTag
-// one DescribeSecret. Version is AWS's VersionId.
+// one DescribeSecret. Version is the VersionId.
 //
 // Its errors are [*credential.SourceError]s that wrap
 //
@@ -115,7 +115,7 @@ func New(secretID string, opts *Options) (*Source, error) {
 //     no instance role;
 //   - [credential.ErrNotFound] if there is no such secret, version, stage or
 //     field, or the secret is marked for deletion;
-//   - a smithy.APIError with AWS's code, and a text of our own, for what else
+//   - a smithy.APIError with the code of AWS, and a text of our own, for what else
 //     AWS refuses: access, decryption, credentials, throttling.
 //
 // Transient is set for throttling, errors inside AWS, broken connections, and

@@ -155,7 +155,7 @@ func (st *store) expiry(ctx context.Context, a *awssdk.Ready[api], what *attempt
 	return time.Time{}, nil
 }
 
-// refused is why GetSecretValue failed. AWS's texts stay out, as they come from
+// refused is why GetSecretValue failed. The texts of AWS stay out, as they come from
 // outside, but for what they are searched for here.
 func (a *attempt) refused(ctx context.Context, err error) error {
 	code, text := awssdk.Code(err)

@@ -215,7 +215,7 @@ func (s *Source) String() string { return sourceName }
 //   - [credential.ErrNotFound] if the platform has no such managed identity;
 //   - the cause of ctx, when it ends: also while the SDK ignores it.
 //
-// Others name the cause, for example by Entra's number (AADSTS7000222), and the
+// Others name the cause, for example by the number that Entra gives it (AADSTS7000222), and the
 // fix. Transient is set for throttling, 5xx and whatever the network does.
 func (s *Source) Retrieve(ctx context.Context) (credential.Value, error) {
 	return s.get(ctx, "")

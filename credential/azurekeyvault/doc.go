@@ -12,7 +12,7 @@
 // # Rotation
 //
 // An Azure OpenAI resource has two keys, and a regenerated one dies at once.
-// Microsoft's procedure (https://learn.microsoft.com/azure/ai-services/rotate-keys)
+// the procedure of Microsoft (https://learn.microsoft.com/azure/ai-services/rotate-keys)
 // never fails a call here: regenerate the key that is not in use, publish it as
 // a new version of the secret, and then regenerate the other. With the keys in
 // two secrets name the second in Options.StandbyName; then either may be

@@ -26,7 +26,7 @@
 //
 // [AppRole], [Kubernetes] and [JWT] are here; AWS and Azure are in the packages
 // awsauth and azureauth, so that this one links no SDK of a cloud. Any other
-// method of HashiCorp's vault/api/auth fits into Options.Auth as well. Without
+// method of vault/api/auth fits into Options.Auth as well. Without
 // Auth the source takes VAULT_TOKEN, or what "vault login" has written.
 //
 // The source keeps its token in memory. It renews it when it is used after two

@@ -29,7 +29,7 @@ type grant struct {
 	life  time.Duration
 }
 
-// newExchange returns the exchange of RFC 8693, with OpenAI's two parameters.
+// newExchange returns the exchange of RFC 8693, with the two parameters of OpenAI.
 func newExchange(o *Options) func(context.Context, credential.Secret) (grant, error) {
 	client := webClient(o)
 	subjectType := typeJWT
@@ -92,7 +92,7 @@ func parseGrant(body []byte) (grant, error) {
 		return malformed("token_type is not a string")
 	}
 	// Another type would not go into Authorization as ours does (RFC 6749,
-	// section 7.1). The field itself is required, but OpenAI's SDKs do not insist.
+	// section 7.1). The field itself is required, but the SDKs of OpenAI do not insist.
 	if tokenType != "" && !strings.EqualFold(tokenType, "bearer") {
 		return malformed("token_type is not Bearer")
 	}
@@ -141,7 +141,7 @@ func refusal(a answer) error {
 }
 
 // oauthCode returns the error code of an OAuth refusal if it is one of RFC
-// 6749 (sections 4.1.2.1 and 5.2), RFC 8693 (section 2.2.2) or OpenAI's SDKs.
+// 6749 (sections 4.1.2.1 and 5.2), RFC 8693 (section 2.2.2) or the SDKs of OpenAI.
 // Anything else could be an echo of the subject token.
 func oauthCode(body []byte) string {
 	var doc struct {

@@ -17,7 +17,7 @@ const DefaultAudience = "https://api.openai.com/v1"
 // Options configures a [Source]. IdentityProviderID, ServiceAccountID and one
 // of From and Token are required.
 type Options struct {
-	// IdentityProviderID is OpenAI's id of the Workload Identity Provider.
+	// IdentityProviderID is the id of the Workload Identity Provider at OpenAI.
 	IdentityProviderID string
 	// ServiceAccountID is the id of the OpenAI service account to act as.
 	ServiceAccountID string

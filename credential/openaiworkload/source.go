@@ -22,7 +22,7 @@ const (
 	metadataPause    = 300 * time.Millisecond
 	maxMetadataPause = 25 * time.Second
 
-	// defaultLife is that of a token whose issuer does not say: OpenAI's SDKs
+	// defaultLife is that of a token whose issuer does not say: the SDKs of OpenAI
 	// take the same. maxLife is as far ahead as an issuer is believed.
 	defaultLife = time.Hour
 	maxLife     = 24 * time.Hour

@@ -38,7 +38,7 @@ func (c *carrier) start(configured aws.HTTPClient) {
 	c.web, c.near = web.Client(), near.Client()
 }
 
-// onPlatform reports whether the host is one of those at which Amazon's platforms
+// onPlatform reports whether the host is one of those at which the platforms of Amazon
 // give out credentials: EC2, ECS and EKS.
 func onPlatform(u *url.URL) bool {
 	ip, err := netip.ParseAddr(u.Hostname())

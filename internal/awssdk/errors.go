@@ -18,7 +18,7 @@ import (
 type Attempt struct {
 	// Source names the package, and Op says what is read.
 	Source, Op string
-	// Service is AWS's name of the service, and Endpoint that of its host.
+	// Service is the name of the service at AWS, and Endpoint that of its host.
 	Service, Endpoint string
 	// Region is what the read was for; it stands in Op unless InOp is set.
 	Region string
@@ -137,7 +137,7 @@ func service(err error) string {
 	return ""
 }
 
-// Code returns AWS's error code in err, in a form that can be shown, and AWS's
+// Code returns the error code of AWS in err, in a form that can be shown, and its
 // text in lower case, which comes from outside and can not. The code is empty if
 // err is not an answer of AWS.
 func Code(err error) (code, text string) {
@@ -153,7 +153,7 @@ func Answer(code, message string) error {
 	return &smithy.GenericAPIError{Code: code, Message: message}
 }
 
-// Refused is why a read failed, by AWS's error code: most have status 400. It
+// Refused is why a read failed, by the error code of AWS: most have status 400. It
 // knows what all services of AWS have in common; what is the service's own comes
 // first, in its source.
 func (a *Attempt) Refused(ctx context.Context, err error) error {
@@ -177,7 +177,7 @@ func (a *Attempt) Refused(ctx context.Context, err error) error {
 	return a.Fail(Answer(code, "AWS refused "+first(a.Act, "the read")), "look the code up in AWS's reference of "+a.Service)
 }
 
-// Denied is AWS's answer that the identity lacks action on resource. Text is
+// Denied is the answer of AWS that the identity lacks action on resource. Text is
 // that of Code.
 func (a *Attempt) Denied(code, text, message, action, resource string) error {
 	hint := "allow " + action + " on " + resource + " in the policy of the role; `aws sts get-caller-identity` names the role"

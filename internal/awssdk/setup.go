@@ -1,4 +1,4 @@
-// Package awssdk is what the sources that stand on AWS's SDK have in common:
+// Package awssdk is what the sources that stand on the SDK of AWS have in common:
 // how the SDK is configured at the first read, its HTTP client, and the errors
 // of all its services.
 package awssdk

@@ -140,7 +140,7 @@ func provider(cfg *aws.Config, region string, t http.RoundTripper) func(context.
 
 // Login implements api.AuthMethod: it signs a request to STS, sends nothing
 // there, and gives it to Vault. The error is a [*credential.SourceError] if
-// there are no AWS credentials, and Vault's otherwise.
+// there are no AWS credentials, and that of Vault otherwise.
 func (a *Auth) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
 	if a == nil || a.creds == nil {
 		return nil, fail(errors.New("the zero Auth has no role"), "make one with New", false)

@@ -134,8 +134,8 @@ func (o *Options) tokens() (func(context.Context) (string, error), error) {
 	}, nil
 }
 
-// Login implements api.AuthMethod: it gives a token of the identity to Vault. The error is a [*credential.SourceError] if there is no token, and
-// Vault's otherwise.
+// Login implements api.AuthMethod: it gives a token of the identity to Vault. The error
+// is a [*credential.SourceError] if there is no token, and that of Vault otherwise.
 func (a *Auth) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
 	if a == nil || a.token == nil {
 		return nil, fail(errors.New("the zero Auth has no role"), "make one with New", false)
