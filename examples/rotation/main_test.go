@@ -242,9 +242,6 @@ func TestAStagingAccountIsLeftAsAfterARotation(t *testing.T) {
 }
 
 func TestTheFleetReadsByTheFormula(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the simulation steps one goroutine after the other, which the race detector cannot see")
-	}
 	file := filepath.Join(t.TempDir(), "fleet.svg")
 	for _, n := range []int{500, 2000} {
 		c, err := simulate(t.Context(), n, 300e9, 600e9, 10e9, true)
@@ -264,9 +261,6 @@ func TestTheFleetReadsByTheFormula(t *testing.T) {
 }
 
 func TestALeakedKeyIsReplacedInTheTimeThatTheTableSays(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the simulation steps one goroutine after the other, which the race detector cannot see")
-	}
 	for how, most := range map[string]float64{"TTL": 0.8*60 + 1, "event": 1, "refusal": 2} {
 		l, err := leakOf(t.Context(), 100, 60e9, how)
 		if err != nil || l.failed != 0 || l.last.Seconds() > most || l.revoked < 0 || (how == "refusal") != (l.replays > 0) || (how == "refusal") != (l.revoked.Seconds() == 2) {

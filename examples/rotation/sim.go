@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/latchkey-go/latchkey/credential"
@@ -16,8 +17,11 @@ import (
 )
 
 // A sim is a fleet of processes in simulated time. Each has a real Cache, and the
-// rotations are real ones; one goroutine steps them all.
+// rotations are real ones. One goroutine steps them all, and waits for the goroutine
+// in which a Cache reads.
 type sim struct {
+	mu sync.Mutex // of passed, value and reads, and of each process, against reads
+
 	ttl, overlap, gap time.Duration // gap is between two calls of a process
 	spread            bool          // the first refresh of each process is drawn from a longer time
 	rand              *rand.Rand
@@ -46,7 +50,25 @@ type process struct {
 	read  time.Duration // when it last read the store
 }
 
-func (s *sim) now() time.Time { return s.begin.Add(s.passed) }
+func (s *sim) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begin.Add(s.passed)
+}
+
+// at sets the time.
+func (s *sim) at(passed time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passed = passed
+}
+
+// mayRead reports whether the call that was just made may have started a read.
+func (s *sim) mayRead(p *process) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.first || s.passed-p.read >= s.ttl/20
+}
 
 // newSim starts n processes within one second. The key is due 10 minutes later.
 func newSim(ctx context.Context, n int, ttl, overlap, gap time.Duration, o rotation.Options) (*sim, func(), error) {
@@ -74,11 +96,11 @@ func newSim(ctx context.Context, n int, ttl, overlap, gap time.Duration, o rotat
 	if s.rotator, err = rotation.New(issuer, s.store, &o); err != nil {
 		return nil, end, err //nolint:wrapcheck // it names itself
 	}
-	s.passed = 10*time.Minute - o.Every
+	s.at(10*time.Minute - o.Every)
 	if err := s.rotate(ctx, s.rotator.Run); err != nil {
 		return nil, end, err
 	}
-	s.passed = 0
+	s.at(0)
 	for range n {
 		p := &process{phase: time.Duration(s.rand.Int64N(int64(gap))), first: true}
 		if p.cache, err = credential.NewCache(credential.SourceFunc(func(context.Context) (credential.Value, error) { return s.retrieve(p) }),
@@ -92,13 +114,15 @@ func newSim(ctx context.Context, n int, ttl, overlap, gap time.Duration, o rotat
 
 // retrieve is a read of the store.
 func (s *sim) retrieve(p *process) (credential.Value, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for len(s.reads) <= int(s.passed/time.Second) {
 		s.reads = append(s.reads, 0)
 	}
 	s.reads[s.passed/time.Second]++
 	v := s.value
 	if p.first && s.spread {
-		v.RefreshAfter = s.now().Add(time.Duration((0.1 + 0.7*s.rand.Float64()) * float64(s.ttl)))
+		v.RefreshAfter = s.begin.Add(s.passed).Add(time.Duration((0.1 + 0.7*s.rand.Float64()) * float64(s.ttl)))
 	}
 	p.first, p.read = false, s.passed
 	return v, nil
@@ -113,6 +137,8 @@ func (s *sim) rotate(ctx context.Context, run func(context.Context) (*rotation.R
 	if err != nil || state.Current == nil {
 		return errors.Join(err, errors.New("no current key"))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.value.Version != state.Current.Token {
 		s.promoted = s.passed
 	}
@@ -128,13 +154,13 @@ func (s *sim) play(ctx context.Context, end time.Duration, each func(second time
 		wheel[at] = append(wheel[at], p)
 	}
 	for i, p := range s.fleet { // all start in the first second
-		s.passed = time.Duration(i) * time.Second / time.Duration(len(s.fleet))
+		s.at(time.Duration(i) * time.Second / time.Duration(len(s.fleet)))
 		if err := s.call(ctx, p); err != nil {
 			return err
 		}
 	}
 	for second := time.Second; second < end; second += time.Second {
-		s.passed = second
+		s.at(second)
 		if ctx.Err() != nil {
 			return context.Cause(ctx) //nolint:wrapcheck // of the user
 		}
@@ -143,12 +169,13 @@ func (s *sim) play(ctx context.Context, end time.Duration, each func(second time
 		}
 		now := wheel[int(second/time.Second)%len(wheel)]
 		for i, p := range now {
-			s.passed = second + time.Duration(i)*time.Second/time.Duration(len(now))
+			s.at(second + time.Duration(i)*time.Second/time.Duration(len(now)))
 			if err := s.call(ctx, p); err != nil {
 				return err
 			}
 		}
 	}
+	s.at(end) // after the last read
 	return nil
 }
 
@@ -156,7 +183,7 @@ func (s *sim) play(ctx context.Context, end time.Duration, each func(second time
 func (s *sim) call(ctx context.Context, p *process) error {
 	before := runtime.NumGoroutine()
 	v, err := p.cache.Retrieve(ctx)
-	if s.passed-p.read >= s.ttl/20 || p.first {
+	if s.mayRead(p) {
 		if err := ended(before); err != nil {
 			return err
 		}
