@@ -303,14 +303,14 @@ func fromNumbers(text []byte) (out []byte) {
 	return out
 }
 
-// rows returns the rows of at least shortestRun digits below limit.
-func rows(text []byte, limit byte, digit func(byte) byte) (out [][]byte) {
+// rows returns the rows of at least that many digits below limit.
+func rows(text []byte, least int, limit byte, digit func(byte) byte) (out [][]byte) {
 	for i := 0; i < len(text); i++ {
 		start := i
 		for i < len(text) && digit(text[i]) < limit {
 			i++
 		}
-		if i-start >= shortestRun {
+		if i-start >= least {
 			out = append(out, text[start:i])
 		}
 	}

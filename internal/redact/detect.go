@@ -14,8 +14,9 @@ const (
 	maxLayers = 6
 	// shortestTail is how much of a secret at the cut end of a text counts.
 	shortestTail = 4
-	// shortestRun is the least number of digits in a row that are decoded.
-	shortestRun = 16
+	// longestRun bounds the number of digits in a row below which they are prose,
+	// and are not decoded.
+	longestRun = 16
 	// workPerByte bounds the work for a text. Usual texts take less than 30.
 	workPerByte = 256
 )
@@ -34,6 +35,7 @@ func holds(text, secret string, cut bool) bool {
 type detector struct {
 	needles []string // the secret in lower case, and without what looks like escapes in it
 	least   int      // the length of the shortest
+	run     int      // the least number of digits in a row that are decoded
 	cut     bool
 	work    int // bytes that may still be looked at
 }
@@ -52,6 +54,7 @@ func newDetector(text, secret string, cut bool) *detector {
 			d.least = min(d.least, len(bare))
 		}
 	}
+	d.run = min(longestRun, (4*d.least+2)/3) // what base64 makes of the shortest
 	return d
 }
 
@@ -94,13 +97,13 @@ func (d *detector) decoded(text []byte, depth int) bool {
 	}
 	dense := squeezed(text)
 	d.work -= 2 * len(dense)
-	long := rows(dense, 64, base64Digit)
+	long := rows(dense, d.run, 64, base64Digit)
 	for offset := range 4 {
 		if d.visitDecoded(fromDigits(long, offset, 6, base64Digit), len(dense), depth) {
 			return true
 		}
 	}
-	long = rows(dense, 32, base32Digit)
+	long = rows(dense, d.run, 32, base32Digit)
 	for offset := range 8 {
 		if d.visitDecoded(fromDigits(long, offset, 5, base32Digit), len(dense), depth) {
 			return true
