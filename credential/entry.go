@@ -109,7 +109,11 @@ func (c *Cache) newEntry(v Value, leaf *node, standby bool) *entry {
 	life, soft := int64(forever), int64(forever)
 	if c.set.ttl > 0 {
 		life = int64(c.set.ttl)
-		soft = later(now, time.Duration(float64(life)*0.8*(0.9+0.1*rand.Float64()))) //nolint:gosec // jitter, not a secret
+		from := 0.72
+		if c.cur.Load() == nil {
+			from = 0.1 // processes that have started together do not read together
+		}
+		soft = later(now, time.Duration(float64(life)*(from+(0.8-from)*rand.Float64()))) //nolint:gosec // jitter, not a secret
 	}
 	e.hard = later(now, time.Duration(life))
 	end := v.end()

@@ -31,7 +31,8 @@ type CacheOptions struct {
 	// TTL is how long a value is used before it has to be read again; 0 is 5
 	// minutes, and negative means that no value ages. Between 72 % and 80 % of
 	// it, at a time that is drawn anew for each read, a call starts a refresh
-	// and does not wait for it.
+	// and does not wait for it. The first refresh comes between 10 % and 80 %,
+	// so that processes which start together do not read together.
 	//
 	// The TTL also bounds API keys that have an Expires. It does not bound
 	// bearer tokens that have one: these are used until they expire, and

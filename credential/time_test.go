@@ -54,7 +54,7 @@ func TestTokensAreRefreshedAheadOfTheirExpiry(t *testing.T) {
 					v.RefreshAfter = time.Now().Add(c.hint)
 				}
 				store.SetValue(v)
-				cache := newCache(t, store, nil)
+				cache := newCache(t, store, &credential.CacheOptions{TTL: time.Hour}) // too long to decide
 				retrieve(t, cache, 1)
 				next := token(2, 48*time.Hour)
 				store.SetValue(next)
@@ -189,6 +189,11 @@ func TestClockJumpsCostOneReadAtMost(t *testing.T) {
 				}
 				cache := newCache(t, store, &credential.CacheOptions{Now: wall.now})
 				retrieve(t, cache, 1)
+				if !c.token { // the first refresh may come early
+					wall.jump(5*time.Minute + time.Second)
+					retrieve(t, cache, 1)
+				}
+				before := store.Reads()
 				wall.jump(c.jump)
 				store.Rotate(key(2))
 				if c.token {
@@ -209,7 +214,7 @@ func TestClockJumpsCostOneReadAtMost(t *testing.T) {
 					}
 					synctest.Wait()
 				}
-				wantReads(t, store, 1+c.reads)
+				wantReads(t, store, before+c.reads)
 			})
 		})
 	}

@@ -20,7 +20,6 @@ func fleetCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 	ttl := flags.Duration("ttl", 5*time.Minute, "the TTL of their Cache")
 	overlap := flags.Duration("overlap", 0, "how long the old key works on; 0 is twice the TTL")
 	gap := flags.Duration("gap", 10*time.Second, "the time between two calls of a process, in whole seconds")
-	spread := flags.Bool("spread", false, "the first refresh of a process comes after 10 to 80 % of the TTL, by RefreshAfter")
 	if !parse(flags, args, errs) {
 		return misused
 	}
@@ -31,7 +30,7 @@ func fleetCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 		_, _ = fmt.Fprintln(errs, "rotation: -n is at least 1, -gap a second, -ttl a minute")
 		return misused
 	}
-	c, err := simulate(ctx, *n, *ttl, *overlap, *gap, *spread)
+	c, err := simulate(ctx, *n, *ttl, *overlap, *gap)
 	if err == nil && *svg != "" {
 		err = os.WriteFile(*svg, c.svg(), 0o644) //nolint:gosec // a picture, for all to see
 	}
@@ -54,7 +53,7 @@ type curve struct {
 
 // simulate plays a start of all processes, a rotation after 10 minutes, and what comes
 // until 10 minutes after the old key has gone.
-func simulate(ctx context.Context, n int, ttl, overlap, gap time.Duration, spread bool) (*curve, error) {
+func simulate(ctx context.Context, n int, ttl, overlap, gap time.Duration) (*curve, error) {
 	s, end, err := newSim(ctx, n, ttl, overlap, gap, rotation.Options{Quiet: time.Second})
 	if end != nil {
 		defer end()
@@ -62,7 +61,6 @@ func simulate(ctx context.Context, n int, ttl, overlap, gap time.Duration, sprea
 	if err != nil {
 		return nil, err
 	}
-	s.spread = spread
 	c := &curve{s, 20*time.Minute + overlap}
 	err = s.play(ctx, c.end, func(second time.Duration) error {
 		if second%time.Minute != 0 {
@@ -99,8 +97,8 @@ func (c *curve) tell(out io.Writer) {
 	_, _ = fmt.Fprintf(out, "%d processes, TTL %v, overlap %v, a call every %v\n", len(c.fleet), c.ttl, c.overlap, c.gap)
 	_, _ = fmt.Fprintf(out, "calls: %d, failed: %d, refused first: %d\n", c.calls, c.failed, c.replays)
 	_, _ = fmt.Fprintf(out, "last use of the old key: %v after the new one was there\n", (c.lastOld - c.promoted).Round(time.Second))
-	_, _ = fmt.Fprintf(out, "store reads per second: mean %.2f, N/(0.76 TTL + gap/2) is %.2f; peak %d, N/(0.08 TTL) is %.1f; N/(0.5 overlap) is %.2f\n",
-		c.mean(), c.formula(), c.peak(), n/(0.08*c.ttl.Seconds()), n/(0.5*c.overlap.Seconds()))
+	_, _ = fmt.Fprintf(out, "store reads per second: mean %.2f, N/(0.76 TTL + gap/2) is %.2f; peak %d; N/(0.5 overlap) is %.2f\n",
+		c.mean(), c.formula(), c.peak(), n/(0.5*c.overlap.Seconds()))
 	const million = 1e6
 	_, _ = fmt.Fprintf(out, "for 1,000,000 processes: mean %.0f, peak %.0f\n", c.mean()/n*million, float64(c.peak())/n*million)
 }

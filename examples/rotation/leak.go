@@ -60,8 +60,7 @@ func leakOf(ctx context.Context, n int, ttl time.Duration, how string) (*leak, e
 	if err != nil {
 		return nil, err
 	}
-	s.spread = true // a fleet whose processes have not all started at once
-	at := 2 * ttl   // the leak is noticed
+	at := 2 * ttl // the leak is noticed
 	l := &leak{revoked: -1}
 	err = s.play(ctx, at+2*ttl+time.Minute, func(second time.Duration) error {
 		switch {

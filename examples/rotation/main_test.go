@@ -244,13 +244,16 @@ func TestAStagingAccountIsLeftAsAfterARotation(t *testing.T) {
 func TestTheFleetReadsByTheFormula(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "fleet.svg")
 	for _, n := range []int{500, 2000} {
-		c, err := simulate(t.Context(), n, 300e9, 600e9, 10e9, true)
+		c, err := simulate(t.Context(), n, 300e9, 600e9, 10e9)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if is, want := c.mean(), c.formula(); is < 0.93*want || is > 1.07*want || c.failed != 0 || c.replays != 0 || c.lastOld-c.promoted > 255e9 {
 			t.Errorf("%d processes: mean %v, want %v; %d failed, %d refused, old key until %v", n, is, want, c.failed, c.replays, c.lastOld-c.promoted)
 		}
+	}
+	if c, err := simulate(t.Context(), 2000, 300e9, 600e9, 10e9); err != nil || float64(c.peak()) > 4*c.mean() {
+		t.Errorf("%d reads in one second, with a mean of %v: they all read together", c.peak(), c.mean())
 	}
 	if out := mustRun(t, "fleet", "-n", "100", "-svg", file); !strings.Contains(out, "failed: 0") {
 		t.Errorf("%s", out)

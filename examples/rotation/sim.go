@@ -23,7 +23,6 @@ type sim struct {
 	mu sync.Mutex // of passed, value and reads, and of each process, against reads
 
 	ttl, overlap, gap time.Duration // gap is between two calls of a process
-	spread            bool          // the first refresh of each process is drawn from a longer time
 	rand              *rand.Rand
 
 	begin   time.Time
@@ -120,12 +119,8 @@ func (s *sim) retrieve(p *process) (credential.Value, error) {
 		s.reads = append(s.reads, 0)
 	}
 	s.reads[s.passed/time.Second]++
-	v := s.value
-	if p.first && s.spread {
-		v.RefreshAfter = s.begin.Add(s.passed).Add(time.Duration((0.1 + 0.7*s.rand.Float64()) * float64(s.ttl)))
-	}
 	p.first, p.read = false, s.passed
-	return v, nil
+	return s.value, nil
 }
 
 // rotate runs the rotator, and takes over what the store has.
