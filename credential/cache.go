@@ -137,6 +137,36 @@ func (c *Cache) Replace(ctx context.Context, r Rejection) (Value, error) {
 	return c.settle(ctx, &call{verdict: refused, rejection: r, turn: math.MaxUint64})
 }
 
+// Refresh reads the source now, whatever the age of the value in use, and
+// returns the value that is in use then. It is for a program that is told of a
+// rotation, by an event of the store or a file that changed. Other calls go on
+// with the old value meanwhile.
+//
+// Each Refresh is one read, which never joins one that began before it: call it
+// once for each event. If the read fails, Refresh returns the source's error, the
+// value in use stays, and the cool-down of [Cache.Retrieve] begins. If ctx is
+// done before the read has ended, Refresh returns the cause and the read goes on.
+func (c *Cache) Refresh(ctx context.Context) (Value, error) {
+	if c == nil || c.root == nil {
+		return Value{}, errZeroCache
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if ctx.Err() != nil {
+		return Value{}, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	r := c.start(ctx, ordinary, c.set.time())
+	c.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.val, r.err
+	case <-ctx.Done():
+		return Value{}, fmt.Errorf("credential: refreshing %s: %w", c.name, context.Cause(ctx))
+	}
+}
+
 // Accept tells that a service accepted v, which came from this Cache: any
 // answer that does not refuse the credential, an error of the request included.
 // It ends the recovery of a rejected value, and lets a later rejection of it

@@ -68,6 +68,9 @@ func TestZeroCacheFailsWithoutAPanic(t *testing.T) {
 	if _, err := cache.Replace(background, reject(apiKey(1))); err == nil {
 		t.Error("Replace succeeded")
 	}
+	if _, err := cache.Refresh(background); err == nil {
+		t.Error("Refresh succeeded")
+	}
 	cache.Accept(apiKey(1))
 	if s := cache.String() + (*credential.Cache)(nil).String(); s != "cachecache" {
 		t.Errorf("String: %q", s)

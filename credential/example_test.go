@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/latchkey-go/latchkey/credential"
+	"github.com/latchkey-go/latchkey/credential/credentialtest"
 )
 
 func ExampleCache() {
@@ -29,6 +30,24 @@ func ExampleCache() {
 	//	v, err = cache.Replace(ctx, credential.Rejection{Value: v, StatusCode: 401, Challenge: h.Get("WWW-Authenticate")})
 	fmt.Println(v.Source, v.Secret)
 	// Output: static [redacted]
+}
+
+// A program that is told of a rotation, by an event or a file that changed, reads at
+// once what it would have read within the TTL.
+func ExampleCache_Refresh() {
+	store := credentialtest.NewStore("sk-CANARY-1")
+	cache, err := credential.NewCache(store, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	before, _ := cache.Retrieve(ctx)
+	store.Rotate("sk-CANARY-2")
+	// The event arrives.
+	after, err := cache.Refresh(ctx)
+	fmt.Println(before.Version, after.Version, err)
+	// Output: v1 v2 <nil>
 }
 
 func ExampleNewChain() {

@@ -85,12 +85,9 @@ func leakOf(ctx context.Context, n int, ttl time.Duration, how string) (*leak, e
 	return l, err
 }
 
-// push tells each process of the new key. A Cache has no method for that: one that is
-// told that its value is refused reads the store at once.
+// push tells each process of the new key.
 func (s *sim) push(ctx context.Context) {
 	for _, p := range s.fleet {
-		if v, err := p.cache.Retrieve(ctx); err == nil && v.Version != s.value.Version {
-			_, _ = p.cache.Replace(ctx, credential.Rejection{Value: v, StatusCode: 401})
-		}
+		_, _ = p.cache.Refresh(ctx)
 	}
 }
