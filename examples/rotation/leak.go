@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/rotation"
 )
 
