@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/wraperr"
 )
 
-// azure is what differs where the endpoint is Azure's.
+// azure is what differs where the endpoint is one of Azure OpenAI.
 type azure struct {
 	on         bool
 	named      bool   // by AZURE_OPENAI_ENDPOINT
@@ -228,7 +228,8 @@ func adviseError(err error, host string) error {
 }
 
 // Hint tells what to do about a refusal that is known to have one cause, most
-// of them Azure's; it is empty for others. It holds nothing of the answer.
+// of them refusals by Azure. It is empty for others, and holds nothing of the
+// answer.
 //
 // https://learn.microsoft.com/azure/ai-foundry/openai/how-to/managed-identity
 func (e *Error) Hint() string {

@@ -17,7 +17,7 @@ import (
 
 const maxModel = 256
 
-// An azureRewrite makes requests into Azure's.
+// An azureRewrite makes requests of the OpenAI API into requests of Azure OpenAI.
 type azureRewrite struct {
 	azure
 	base endpoint

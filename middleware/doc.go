@@ -1,15 +1,26 @@
 // Package middleware holds the layers of an HTTP transport that calls OpenAI
 // or Azure OpenAI: each wraps an [http.RoundTripper].
 //
-//	Replay -> Retry -> Auth -> Observe -> Log -> StreamGuard -> base transport
+//	Replay -> Retry -> Failover -> HoldBack -> IncludeUsage -> Auth ->
+//	Observe -> Log -> Limit -> StreamGuard -> base transport
 //
-// Outermost first: [Replay] begins a call and keeps its body while it is sent.
-// [Retry] owns the sends: what is worth another one, how long to wait, and the
-// pace of a service that throttles. [Auth] checks the origin, puts the
-// credential on a copy of the request, and on a 401 replaces the credential and
-// sends again. [Observe] tells a function of each send, and [Log] writes one
-// record of it, without a body, a query or a credential. [StreamGuard] makes an
-// error of a stream that was cut.
+// Outermost first; leave out what you do not need:
+//
+//   - [Replay] begins a call and keeps its body while it is sent.
+//   - [Retry] owns the sends: what is worth another one, how long to wait, and
+//     the pace of a service that throttles.
+//   - [Failover] chooses one of several endpoints. What stands below it as far as
+//     Auth is there once for each endpoint, in its [Route].
+//   - [HoldBack] keeps a stream from the caller until it has content, so that one
+//     that fails before can still be sent again.
+//   - [IncludeUsage] asks for the usage of a stream.
+//   - [Auth] checks the origin, puts the credential on a copy of the request, and
+//     on a 401 replaces the credential and sends again.
+//   - [Observe] tells a function of each send.
+//   - [Log] writes one record of each send, without a body, a query or a
+//     credential.
+//   - [Limit] refuses a send that would pass a ceiling.
+//   - [StreamGuard] makes an error of a stream that was cut.
 //
 // # Sends
 //

@@ -26,9 +26,9 @@ const maxHoldBack = 8 << 10
 //
 // Without content are response.created, response.queued and
 // response.in_progress, a chunk that names a role, and one that has no choices,
-// as Azure's prompt_filter_results. After 8 KiB the stream is
-// passed on as it is. The layer belongs right below Retry, or into each Route
-// of Failover before its other layers.
+// such as the first one of Azure, with prompt_filter_results. After 8 KiB the
+// stream is passed on as it is. The layer belongs right below Retry, or into
+// each Route of Failover before its other layers.
 //
 // With the layer the header of a stream comes later: when the model has begun to
 // answer. What was sent before an error may have been billed.

@@ -102,7 +102,8 @@ func newSource(id string, parameter bool, opts *Options) (*Source, error) {
 	return &Source{awssecret.New(name, ref, true, r.read)}, nil
 }
 
-// Retrieve reads the secret or the parameter. Version is AWS's.
+// Retrieve reads the secret or the parameter. Version is the VersionId of the
+// secret, or the number of the version of the parameter.
 //
 // Its errors are [*credential.SourceError]s that wrap
 //

@@ -134,8 +134,8 @@ func (s *Source) Standby() credential.Source {
 }
 
 // Retrieve reads the secret with one request, and before the first with one
-// more for the vault's challenge. Expires is the secret's attribute exp;
-// Version is Key Vault's.
+// more for the vault's challenge. Expires is the attribute exp of the secret,
+// and Version is its version in the vault.
 //
 // Its errors are [*credential.SourceError]s that name the fix and wrap
 //

@@ -35,9 +35,9 @@ type Options struct {
 	// client's, which is VAULT_NAMESPACE.
 	Namespace string
 	// Auth logs in to Vault: [AppRole], [Kubernetes], [JWT], one of the packages
-	// awsauth and azureauth, or one of HashiCorp's. Each login has a client of
-	// its own, without a token. Nil takes a token that is there: the
-	// client's, VAULT_TOKEN, or the file .vault-token in the home directory,
+	// awsauth and azureauth, or one of github.com/hashicorp/vault/api/auth. Each
+	// login has a client of its own, without a token. Nil takes a token that is
+	// there: the client's, VAULT_TOKEN, or the file .vault-token in the home directory,
 	// which "vault login" writes; without any, a Vault Agent on a loopback
 	// address or at VAULT_AGENT_ADDR is expected to add its own.
 	Auth api.AuthMethod

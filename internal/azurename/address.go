@@ -30,8 +30,8 @@ type Address struct {
 	Cloud Cloud
 }
 
-// Scope is what a token for the address is for; empty if it is not Azure's, or
-// in a cloud that the host does not tell.
+// Scope is what a token for the address is for; empty if it is none of Azure,
+// or in a cloud that the host does not tell.
 func (a Address) Scope() string {
 	if a.Foundry {
 		return a.Cloud.FoundryScope
@@ -328,7 +328,7 @@ func (a *Address) complete() error {
 	switch segments[0] {
 	case "", "models":
 		return unless(len(segments) == 1, right)
-	case "v1": // as OpenAI's own
+	case "v1": // as at api.openai.com
 		a.Path = "/openai" + a.Path
 		return unless(len(segments) == 1, right)
 	case "deployments":

@@ -4,8 +4,8 @@ package wire
 
 import "net/http"
 
-// RequestID returns the service's name for the request: x-request-id is
-// OpenAI's, apim-request-id and x-ms-request-id are Azure's.
+// RequestID returns the service's name for the request: OpenAI
+// sends x-request-id, Azure apim-request-id and x-ms-request-id.
 func RequestID(h http.Header) string {
 	for _, name := range [...]string{"X-Request-Id", "Apim-Request-Id", "X-Ms-Request-Id"} {
 		if vv := h[name]; len(vv) > 0 && vv[0] != "" {

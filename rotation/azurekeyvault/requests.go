@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey-go/latchkey/internal/leaf"
 )
 
-// errAbsent is Key Vault's 404.
+// errAbsent is a 404 of Key Vault.
 var errAbsent = errors.New("the vault has no such secret")
 
 // The operations.
