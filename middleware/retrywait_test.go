@@ -134,3 +134,26 @@ func TestABodyThatStallsLeavesTheTimeForAnotherSend(t *testing.T) {
 		}
 	}
 }
+
+// openai/openai-python#937: a 429 names no time to wait, but when the limit that is
+// used up is full again.
+func TestARefusalWithoutATimeIsWaitedForUntilTheLimitIsFull(t *testing.T) {
+	for name, tc := range map[string]struct {
+		header     []string
+		least, end time.Duration
+	}{
+		"tokens":             {[]string{"X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Reset-Tokens", "4s"}, 4 * time.Second, 5 * time.Second},
+		"requests":           {[]string{"X-Ratelimit-Remaining-Requests", "0", "X-Ratelimit-Reset-Requests", "4"}, 4 * time.Second, 5 * time.Second},
+		"not used up":        {[]string{"X-Ratelimit-Remaining-Tokens", "9", "X-Ratelimit-Reset-Tokens", "4s"}, 0, time.Second},
+		"8 s at the most":    {[]string{"X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Reset-Tokens", "6m0s"}, 8 * time.Second, 10 * time.Second},
+		"a time comes first": {[]string{"Retry-After", "2", "X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Reset-Tokens", "4s"}, 2 * time.Second, 3 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{steps: []func(*http.Request) (*http.Response, error){status(429, throttledBody, tc.header...), status(200, "ok")}}
+			o := do(newRetry(t, nil, s), named(t, "a", "m"))
+			if o.status() != 200 || len(s.sent) != 2 || o.waited < tc.least || o.waited > tc.end {
+				t.Errorf("%s: status %d, %d sends, after %v; want the second after %v", name, o.status(), len(s.sent), o.waited, tc.least)
+			}
+		})
+	}
+}
