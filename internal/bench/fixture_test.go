@@ -84,6 +84,7 @@ const chatPrompt = `{"model":"gpt-4.1","messages":[{"role":"developer","content"
 type memory struct {
 	header http.Header
 	body   []byte
+	seen   func(*http.Request) // nil unless a test looks
 }
 
 func newMemory(contentType, body string) *memory {
@@ -95,6 +96,9 @@ type memoryBody struct{ bytes.Reader }
 func (*memoryBody) Close() error { return nil }
 
 func (m *memory) RoundTrip(req *http.Request) (*http.Response, error) {
+	if m.seen != nil {
+		m.seen(req)
+	}
 	if req.Body != nil {
 		if _, err := io.Copy(io.Discard, req.Body); err != nil {
 			return nil, err

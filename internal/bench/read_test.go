@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-secretsmanager-caching-go/v2/secretcache"
 	"github.com/openai/openai-go/v3/auth"
 	"golang.org/x/oauth2"
 
@@ -27,6 +29,7 @@ var readers = []reader{
 	{"pointer", barePointer},
 	{"latchkey", latchkeyRead},
 	{"aws", awsRead},
+	{"aws-secrets", secretCacheRead},
 	{"oauth2", oauth2Read},
 	{"openai-go", workloadRead},
 }
@@ -108,6 +111,28 @@ func awsRead(testing.TB) func() error {
 		_, err := cache.Retrieve(ctx)
 		return err
 	}
+}
+
+// secretCacheRead is the cache of secrets in aws-secretsmanager-caching-go.
+func secretCacheRead(tb testing.TB) func() error {
+	cache, err := secretcache.New(func(c *secretcache.Cache) { c.Client = secrets{} })
+	must(tb, err)
+	ctx := context.Background()
+	return func() error {
+		_, err := cache.GetSecretStringWithContext(ctx, "prod/openai")
+		return err
+	}
+}
+
+// secrets answers as Secrets Manager.
+type secrets struct{ secretcache.SecretsManagerAPIClient }
+
+func (secrets) DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error) {
+	return &secretsmanager.DescribeSecretOutput{VersionIdsToStages: map[string][]string{"v1": {"AWSCURRENT"}}}, nil
+}
+
+func (secrets) GetSecretValue(context.Context, *secretsmanager.GetSecretValueInput, ...func(*secretsmanager.Options)) (*secretsmanager.GetSecretValueOutput, error) {
+	return &secretsmanager.GetSecretValueOutput{SecretString: aws.String(fakeKey), VersionId: aws.String("v1")}, nil
 }
 
 func oauth2Read(testing.TB) func() error {
