@@ -42,8 +42,10 @@ type Send struct {
 	Credential, Gateway Identity
 	// Status is the HTTP status of the answer, or 0 if none came.
 	Status int
-	// Err is the error of the send or of reading the answer. It is nil if the
-	// answer was read to its end, or closed before.
+	// Err is the error of the send or of reading the answer. If the answer is an
+	// event stream in which the service reports an error, Err tells the code of
+	// that error and wraps [io.ErrUnexpectedEOF]. It is nil if another answer was
+	// read to its end, or closed before.
 	Err error
 	// RequestID is the service's name for the request.
 	RequestID string

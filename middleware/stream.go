@@ -201,13 +201,16 @@ func shownError(e wire.Error) string {
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}
-	text = fmt.Sprintf("%q", text)
-	for _, s := range [...]string{e.Code, e.Type} {
+	parts := make([]string, 0, 3)
+	for _, s := range [...]string{e.Type, e.Code} {
 		if s != "" {
-			text = s[:min(len(s), most)] + ", " + text
+			parts = append(parts, s[:min(len(s), most)])
 		}
 	}
-	return text
+	if text != "" || len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("%q", text))
+	}
+	return strings.Join(parts, ", ")
 }
 
 type notStreamError struct{ text string }

@@ -1,11 +1,13 @@
 package middleware
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"sync/atomic"
 
 	"github.com/latchkey-go/latchkey/internal/usage"
+	"github.com/latchkey-go/latchkey/internal/wire"
 )
 
 // Usage is what the answer to a send says of itself. It is read out of JSON and
@@ -81,13 +83,17 @@ func (a *answerScan) write(p []byte) {
 	}
 }
 
-// end puts what was found into s. If another goroutine closes the body while it
-// is read, nothing is.
+// end puts what was found into s: what the answer used, and the error that a
+// stream has reported although its status is a success. If another goroutine
+// closes the body while it is read, nothing is.
 func (a *answerScan) end(s *Send, secrets *sentSecrets) {
 	if !a.busy.CompareAndSwap(false, true) {
 		return
 	}
 	s.Usage = Usage(a.answer.End())
+	if code, failed := a.answer.Failure(); failed && s.Err == nil && s.Status/100 == 2 {
+		s.Err = errorInStream(wire.Error{Code: cmp.Or(secrets.text(code), "no code")})
+	}
 	for _, text := range [...]*string{&s.Usage.Model, &s.Usage.ServiceTier, &s.Usage.ID, &s.Usage.Fingerprint, &s.Usage.Finish, &s.Usage.PromptFilter, &s.Usage.AnswerFilter} {
 		if *text != "" {
 			*text = secrets.text(*text)

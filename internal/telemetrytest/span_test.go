@@ -48,6 +48,35 @@ func TestACallIsASpanOfItsOwn(t *testing.T) {
 	}
 }
 
+// The caller gets such a stream to its end, and its SDK the error.
+func TestAStreamInWhichTheServiceFailsIsAFailedCall(t *testing.T) {
+	const failing = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"model\":\"gpt-6-luna\",\"error\":null}}\n\n" +
+		"event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"CANARY\"}\n\n"
+	w := newWorld(t, func(_ *world, cfg *client.Config, _ *telemetry.Options) {
+		cfg.Transport = tripFunc(func(req *http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}},
+				Body: io.NopCloser(strings.NewReader(failing)), Request: req,
+			}, nil
+		})
+	})
+	if status, text, err := w.post(t, "responses", `{"model":"gpt-6-luna","stream":true,"input":"hi"}`); err != nil || status != 200 || text != failing {
+		t.Fatalf("%d, %v, %q", status, err, text)
+	}
+	s := w.span(t)
+	if value(s.Attributes, "error.type") != "stream" || s.Status.Code != codes.Error || value(s.Events[0].Attributes, "error.type") != "stream" {
+		t.Errorf("the call has error.type %q and status %v, its send %q", value(s.Attributes, "error.type"), s.Status, value(s.Events[0].Attributes, "error.type"))
+	}
+	for _, p := range points(w.metrics(t)["gen_ai.client.operation.duration"]) {
+		if value(p.attrs.ToSlice(), "error.type") != "stream" {
+			t.Errorf("the duration has error.type %q", value(p.attrs.ToSlice(), "error.type"))
+		}
+	}
+	if strings.Contains(dump(t, w), "CANARY") {
+		t.Error("the message was exported")
+	}
+}
+
 // What a call asks for is known also where nothing was sent, and where the body
 // cannot be read a second time.
 func TestWhatIsAskedForIsKnownWithoutASend(t *testing.T) {

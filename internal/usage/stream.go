@@ -62,7 +62,9 @@ func (s *stream) event() {
 		s.interim = false
 		return
 	case !s.partial:
-		if s.begun && len(data) <= maxSmall && !matters(data) {
+		if kind, _ := s.parser.Type(); string(kind) == "error" {
+			s.found.failed = true
+		} else if s.begun && len(data) <= maxSmall && !matters(data) {
 			return
 		}
 		s.document()
@@ -111,7 +113,7 @@ func tells(name, value []byte) bool {
 	switch name[len(name)-1] {
 	case 'e':
 		if is(`"type`) {
-			return begins(value, `"response.refusal`) || begins(value, `"refusal`)
+			return begins(value, `"response.refusal`) || begins(value, `"refusal`) || begins(value, `"error"`)
 		}
 		if is(`"code`) {
 			return begins(value, `"content_filter`)
@@ -121,6 +123,8 @@ func tells(name, value []byte) bool {
 		return is(`"finish_reason`) && !begins(value, "null")
 	case 'l':
 		return is(`"refusal`) && !begins(value, "null")
+	case 'r':
+		return is(`"error`) && !begins(value, "null")
 	case 's', 't':
 		return is("_results") || is("_result") || is(`"content_filters`) || is(`"prompt_annotations`)
 	}

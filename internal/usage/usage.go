@@ -75,6 +75,13 @@ func (a *Answer) Write(p []byte) {
 	}
 }
 
+// Failure reports whether an event of a stream says that the service failed, and
+// the code of the error or else its type, if that is a word of a protocol.
+// Call it after End.
+func (a *Answer) Failure() (code string, failed bool) {
+	return a.found.code, a.found.failed && a.form == streamForm
+}
+
 // Stream reports whether the answer is an event stream, as far as it has come.
 func (a *Answer) Stream() bool { return a.form == streamForm }
 

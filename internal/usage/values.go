@@ -21,6 +21,8 @@ type values struct {
 	counted    bool                // it holds counts
 	chosen     bool                // it holds a part of an answer
 	filter     filter
+	failed     bool   // an event is an error, or holds one
+	code       string // of the error, or its type
 }
 
 // document says that another document begins.
@@ -34,6 +36,10 @@ func (v *values) begin(c *scanner) {
 
 func (v *values) element(c *scanner) {
 	v.chosen = v.chosen || c.depth == 2 && c.current == choices && !c.arrays[c.depth]
+	if c.current == errorObject {
+		p, ok := c.place()
+		v.failed = v.failed || ok && p == [3]name{errorObject}
+	}
 }
 
 func (v *values) leave(c *scanner) { v.filter.add(&v.Usage, c.way[:c.depth]) }
@@ -143,16 +149,36 @@ func (v *values) text(c *scanner, t []byte, whole bool) {
 		}
 	case [3]name{object}:
 		v.isResponse = v.isResponse || string(t) == "response"
+	case [3]name{errorObject}, [3]name{code}, [3]name{errorObject, kind}, [3]name{errorObject, code}:
+		v.fails(p, t)
 	case [3]name{kind}, [3]name{outputs, content, kind}:
+		v.failed = v.failed || p[0] == kind && string(t) == "error"
 		v.Refusal = v.Refusal || string(t) == "refusal" || bytes.HasPrefix(t, []byte("response.refusal."))
 	case [3]name{contentFilters, sourceType}:
 		v.filter.ofPrompt = string(t) == "prompt"
+	default:
+		v.finished(c, p, t)
+	}
+}
+
+// fails takes a part of an error: in the member "error", or, in an event of the
+// type "error" of the Responses API, the code beside the type.
+func (v *values) fails(p [3]name, t []byte) {
+	switch p {
+	case [3]name{errorObject}:
+		v.failed = v.failed || len(t) > 0
+		return
+	case [3]name{errorObject, kind}:
+		if v.code != "" {
+			return
+		}
 	case [3]name{errorObject, code}:
 		if string(t) == "content_filter" {
 			v.Finish = "content_filter"
 		}
-	default:
-		v.finished(c, p, t)
+	}
+	if is := identifier(t); is != "" {
+		v.code = is
 	}
 }
 

@@ -41,6 +41,9 @@ func (c *call) end(err error) {
 	}
 	f := c.facts(last, model)
 	failure := errorType(c.status, err)
+	if failure == "" && last != nil {
+		failure = errorType(c.status, last.Err) // which a stream may have reported before its end
+	}
 	ctx := c.ctx.Context
 	c.telemetry.measure(ctx, f, failure, took, c.chunks)
 	if c.span != nil {
