@@ -2,7 +2,7 @@
 //
 //	go run ./examples/rotation run -store STORE -issuer ISSUER [-plan] [-now] [-wait] [-audit FILE]
 //	go run ./examples/rotation status -store STORE -issuer ISSUER
-//	go run ./examples/rotation -rehearse [-store STORE -issuer ISSUER]
+//	go run ./examples/rotation -rehearse [-embed KIND | -store STORE -issuer ISSUER]
 //	go run ./examples/rotation fleet [-n PROCESSES] [-svg FILE]
 //	go run ./examples/rotation leak
 //
@@ -16,7 +16,8 @@
 // Rehearse, alone, rotates a key between an issuer and a directory of its own, kills
 // the rotator at each step, makes the issuer fail in many ways, and has 50 readers make
 // calls all the while. It exits with status 1 if one of them fails, or a key is lost or
-// left over. With -store and -issuer it does this to a staging account: it rotates the
+// left over. With -embed secretsmanager the store is a server that speaks as AWS Secrets
+// Manager does, in place of the directory. With -store and -issuer it does this to a staging account: it rotates the
 // key there for real, many times.
 //
 // Fleet simulates many processes over one rotation, and leak tells how long it takes

@@ -83,9 +83,20 @@ func TestARehearsalLosesNoCallAndNoKey(t *testing.T) {
 	}
 }
 
+// The same with a server that speaks as AWS Secrets Manager does.
+func TestARehearsalInSecretsManagerLosesNoCallAndNoKey(t *testing.T) {
+	if os.Getenv("LATCHKEY_PROOFS") == "" {
+		t.Skip("takes as long again; .ci/run sets LATCHKEY_PROOFS")
+	}
+	out := mustRun(t, "-rehearse", "-quick", "-readers", "5", "-embed", "secretsmanager")
+	if !regexp.MustCompile(`(?m)^PASS: \d\d faults, 0 of them with a problem; [1-9]\d* processes killed at a call; [1-9]\d* calls of readers, 0 failed`).MatchString(out) {
+		t.Errorf("no verdict:\n%s", out)
+	}
+}
+
 // A rehearsal has to be able to fail.
 func TestARehearsalFindsWhatIsWrong(t *testing.T) {
-	w, err := embed()
+	w, err := embed(directory)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,8 @@ import (
 func rehearseCommand(ctx context.Context, args []string, out, errs io.Writer) int {
 	flags := flag.NewFlagSet("rotation -rehearse", flag.ContinueOnError)
 	var r rehearsal
-	flags.StringVar(&r.store, "store", "", "a staging store; default is a directory of its own")
+	flags.StringVar(&r.embedded, "embed", directory, "the `kind` of store that the rehearsal has of its own: directory or secretsmanager")
+	flags.StringVar(&r.store, "store", "", "a staging store; default is one of its own")
 	flags.StringVar(&r.issuer, "issuer", "", "a staging account, whose key is rotated many times; default is an issuer of its own")
 	flags.StringVar(&r.audit, "audit", "", "append what is done to this `file`")
 	flags.StringVar(&r.name, "name", "latchkey", "the beginning of the names of keys")
@@ -22,7 +23,11 @@ func rehearseCommand(ctx context.Context, args []string, out, errs io.Writer) in
 	if !parse(flags, args, errs) {
 		return misused
 	}
-	if (r.store == "") != (r.issuer == "") || r.readers < 1 {
+	switch {
+	case r.embedded != directory && r.embedded != secretsManager:
+		_, _ = fmt.Fprintf(errs, "rotation: -embed %q: want directory or secretsmanager\n", r.embedded)
+		return misused
+	case (r.store == "") != (r.issuer == "") || r.readers < 1:
 		_, _ = fmt.Fprintln(errs, "rotation: -store and -issuer go together, and there has to be a reader")
 		return misused
 	}
@@ -39,9 +44,9 @@ func rehearseCommand(ctx context.Context, args []string, out, errs io.Writer) in
 
 // A rehearsal is what the flags say.
 type rehearsal struct {
-	store, issuer, audit, name string
-	readers                    int
-	quick                      bool
+	embedded, store, issuer, audit, name string
+	readers                              int
+	quick                                bool
 }
 
 func (r *rehearsal) play(ctx context.Context, out, errs io.Writer) (problems int, err error) {
@@ -95,7 +100,7 @@ func (r *rehearsal) play(ctx context.Context, out, errs io.Writer) (problems int
 
 func (r *rehearsal) world() (*world, error) {
 	if r.store == "" {
-		return embed()
+		return embed(r.embedded)
 	}
 	return stage(r.store, r.issuer)
 }

@@ -2,22 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
-	"net/http"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/latchkey-go/latchkey/client/clienttest"
-	"github.com/latchkey-go/latchkey/credential"
 	"github.com/latchkey-go/latchkey/internal/testing/openaitest"
 	"github.com/latchkey-go/latchkey/rotation"
-	"github.com/latchkey-go/latchkey/rotation/openaiadmin"
 )
 
 // A world is where a rehearsal takes place.
@@ -45,52 +36,6 @@ func stage(storeRef, issuerRef string) (*world, error) {
 	w.plain, w.issuer = w.issuer, aged{w.issuer, w.clock}
 	w.opts.Now = w.clock.now
 	return w, nil
-}
-
-// embed starts an issuer, the API that its keys are for, and a store.
-func embed() (*world, error) {
-	w := &world{clock: &clock{}, ttl: 100 * time.Millisecond}
-	w.opts.Now = w.clock.now
-	admin := "sk-admin-CANARY-" + rand.Text()
-	w.service = openaitest.New(admin, behind(), w.clock.now)
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what is wrong
-	}
-	server := &http.Server{Handler: w.service, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(listener) })
-	w.close = append(w.close, func() { _ = server.Close(); serving.Wait() })
-	dir, err := os.MkdirTemp("", "rehearsal")
-	if err != nil {
-		w.end()
-		return nil, err //nolint:wrapcheck // it names the directory
-	}
-	w.close = append(w.close, func() { _ = os.RemoveAll(dir) })
-	base := "http://" + listener.Addr().String() + "/v1/"
-	w.storeRef, w.issuerRef = "file://"+dir, "openaiadmin:"+openaitest.Project+"/"+openaitest.ServiceAccount
-	w.env = []string{"OPENAI_BASE_URL=" + base, "OPENAI_ADMIN_KEY=" + admin, "OPENAI_ADMIN_KEY_STORE="}
-	w.ends = &ends{base: base}
-	if w.store, w.source, err = openStore(w.storeRef); err == nil {
-		w.issuer, err = openaiadmin.New(credential.Static(credential.NewSecret(admin), credential.APIKey), &openaiadmin.Options{
-			Project: openaitest.Project, ServiceAccount: openaitest.ServiceAccount, Scopes: []string{"api.model.request"}, BaseURL: base,
-		})
-	}
-	if err != nil {
-		w.end()
-		return nil, err
-	}
-	return w, nil
-}
-
-// behind is the API behind the check of keys.
-func behind() http.Handler {
-	const key = "sk-CANARY-behind"
-	api := clienttest.NewService(key)
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		r.Header.Set("Authorization", "Bearer "+key)
-		api.ServeHTTP(rw, r)
-	})
 }
 
 func (w *world) end() {
