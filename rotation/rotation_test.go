@@ -264,7 +264,7 @@ func TestOptionsThatLoseCallsAreRefused(t *testing.T) {
 		"negative": {ProveFor: -1},
 		"name":     {Name: "a/b"},
 	} {
-		if _, err := rotation.New(l.Service, l.Store, &o); err == nil {
+		if r, err := rotation.New(l.Service, l.Store, &o); err == nil || r != nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -98,7 +98,10 @@ func New(issuer Issuer, store Store, opts *Options) (*Rotator, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return r, o.check()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func (o *Options) check() error {
