@@ -5,11 +5,11 @@
 // happen.
 //
 //	go run ./examples/observability
-//	go run ./examples/observability -for 30s -snapshot page.html
+//	go run ./examples/observability -snapshot page.html
 //
-// The second line writes the page as one file. Everything on the page comes from
-// what client.Config and package audit/anomaly offer to any program; account.go is
-// all that it takes.
+// The second line writes the page as one file, after 30 seconds or as long as -for
+// says. Everything on the page comes from what client.Config and package
+// audit/anomaly offer to any program; account.go is all that it takes.
 package main
 
 import (
@@ -29,9 +29,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	addr := flag.String("addr", "localhost:8642", "where the page is served; an address of this machine only")
-	length := flag.Duration("for", 0, "how long; 0 is until Ctrl+C")
+	length := flag.Duration("for", 0, "how long; 0 is until Ctrl+C, and 30s with -snapshot")
 	snapshot := flag.String("snapshot", "", "write the page to this `file` at the end")
 	flag.Parse()
+	if *snapshot != "" && *length == 0 {
+		*length = 30 * time.Second
+	}
 	if err := run(ctx, os.Stdout, *addr, *length, *snapshot); err != nil {
 		fmt.Fprintln(os.Stderr, "observability:", err)
 		stop()
