@@ -83,26 +83,36 @@ func (f *File) last() (n int64, hash string, err error) {
 		return 0, "", fmt.Errorf("audit: %w", err)
 	}
 	whole := tail[:bytes.LastIndexByte(tail, '\n')+1]
-	if rest := len(tail) - len(whole); rest > 0 {
-		if err := f.file.Truncate(f.size - int64(rest)); err != nil {
+	rest := tail[len(whole):]
+	hash = noHash
+	switch {
+	case len(whole) > 0:
+		text := trimEnd(whole)
+		text = text[bytes.LastIndexByte(text, '\n')+1:]
+		var l line
+		if err := json.Unmarshal(text, &l); err != nil || l.N <= 0 {
+			return 0, "", fmt.Errorf("audit: %s is no audit log: its last line is none", f.path)
+		}
+		n, hash = l.N, hashOf(text)
+	case from > 0 || !beginsLine(rest):
+		return 0, "", fmt.Errorf("audit: %s is no audit log: it has no line at its end", f.path)
+	}
+	// Nothing is cut off before this: the file may be no log.
+	if len(rest) > 0 {
+		if err := f.file.Truncate(f.size - int64(len(rest))); err != nil {
 			return 0, "", fmt.Errorf("audit: %w", err)
 		}
-		f.size -= int64(rest)
+		f.size -= int64(len(rest))
 	}
-	if len(whole) == 0 {
-		if from > 0 {
-			return 0, "", fmt.Errorf("audit: %s is no audit log: it has no line at its end", f.path)
-		}
-		return 0, noHash, nil
-	}
-	text := trimEnd(whole)
-	text = text[bytes.LastIndexByte(text, '\n')+1:]
-	var l line
-	if err := json.Unmarshal(text, &l); err != nil || l.N <= 0 {
-		return 0, "", fmt.Errorf("audit: %s is no audit log: its last line is none", f.path)
-	}
-	f.n = l.N
-	return l.N, hashOf(text), nil
+	f.n = n
+	return n, hash, nil
+}
+
+// beginsLine reports whether text can be the beginning of a line of a log.
+func beginsLine(text []byte) bool {
+	const first = `{"n":`
+	n := min(len(text), len(first))
+	return string(text[:n]) == first[:n]
 }
 
 // Write appends a line. If not all of it fits the disk, what did is cut off.
