@@ -11,21 +11,27 @@ import (
 	"strings"
 )
 
-var errPrivateKey = errors.New("is no Ed25519 key; want PEM (PKCS #8), as openssl genpkey -algorithm ed25519 prints it, or a seed of 32 bytes in base64")
+var errPrivateKey = errors.New("is no Ed25519 key; want the line between BEGIN and END of what openssl genpkey -algorithm ed25519 prints (PKCS #8 in base64), or a seed of 32 bytes in base64")
 
+// parsePrivateKey reads a key as sources supply it, in one line. A source of the
+// user may have all of the PEM.
 func parsePrivateKey(text string) (ed25519.PrivateKey, error) {
+	der, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if block, _ := pem.Decode([]byte(text)); block != nil {
-		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if private, ok := key.(ed25519.PrivateKey); err == nil && ok {
-			return private, nil
-		}
+		der, err = block.Bytes, nil
+	}
+	if err != nil {
 		return nil, errPrivateKey
 	}
-	seed, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-	if err != nil || len(seed) != ed25519.SeedSize {
+	if len(der) == ed25519.SeedSize {
+		return ed25519.NewKeyFromSeed(der), nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	private, ok := key.(ed25519.PrivateKey)
+	if err != nil || !ok {
 		return nil, errPrivateKey
 	}
-	return ed25519.NewKeyFromSeed(seed), nil
+	return private, nil
 }
 
 // ParsePublicKey reads the public key for [Verify]: PEM "PUBLIC KEY" (PKIX), as

@@ -34,8 +34,10 @@ type Options struct {
 	// process id.
 	Process string
 	// SigningKey supplies the private key for checkpoints: an Ed25519 key (RFC
-	// 8032) as PEM "PRIVATE KEY" (PKCS #8) or its seed of 32 bytes in base64. New
-	// reads it once. Without one, whoever can write the file can replace all of it.
+	// 8032) as PKCS #8 in base64, which is the line between BEGIN and END of a PEM
+	// "PRIVATE KEY", or its seed of 32 bytes in base64. All of the PEM has white
+	// space, which sources do not supply. New reads the key once. Without one,
+	// whoever can write the file can replace all of it.
 	SigningKey credential.Source
 	// FingerprintKey supplies the key for [Fingerprint]; New reads it once. Nil is
 	// no fingerprints.
