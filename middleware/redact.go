@@ -94,7 +94,7 @@ func redactHeader(h http.Header, secrets ...credential.Secret) {
 					values[i], v = clean, clean
 				}
 			}
-			if len(name)+len(v) >= least && straddles(name, v, secrets) {
+			if len(name)+len(":")+len(v) >= least && straddles(name, v, secrets) {
 				delete(h, name)
 				break
 			}

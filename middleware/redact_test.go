@@ -99,3 +99,18 @@ func TestAnErrorThatQuotesASecretKeepsWhatItIs(t *testing.T) {
 		t.Error("it became a timeout")
 	}
 }
+
+// The colon ends the name of a header, and is a part of some credentials and of some forms.
+func TestASecretAcrossTheColonOfAHeaderIsTakenOut(t *testing.T) {
+	for _, c := range []struct{ secret, name, value string }{
+		{"user-CANARY:pass-0001-word", "User-Canary", "pass-0001-word"},
+		{"CANARY-0001", "43", "41:4e:41:52:59:2d:30:30:30:31"},
+		{"CANARY-0001", "0x43", "0x41:0x4e:0x41:0x52:0x59:0x2d:0x30:0x30:0x30:0x31"},
+	} {
+		resp := &http.Response{Status: "200 OK", Header: http.Header{c.name: {c.value}, "Date": {"now"}}}
+		middleware.RedactResponse(resp, [2]credential.Secret{credential.NewSecret(c.secret)})
+		if _, left := resp.Header[c.name]; left || len(resp.Header) != 1 {
+			t.Errorf("%s: the header is %q", c.name, resp.Header)
+		}
+	}
+}
