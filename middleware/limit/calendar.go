@@ -36,9 +36,6 @@ func firstOfDay(y int, m time.Month, d int, loc *time.Location) int64 {
 		}
 		return end.Unix()
 	}
-	if start.IsZero() {
-		return t.Unix()
-	}
 	_, offset := t.Zone()
 	_, before := start.Add(-time.Second).Zone()
 	if first := t.Add(time.Duration(offset-before) * time.Second); first.Before(start) && offset < before {
