@@ -112,6 +112,13 @@ func TestStreamReturnsTheServicesErrorTyped(t *testing.T) {
 	})
 	_, err = events(t, c, "chat/completions")
 	want(err, 400, "bad")
+	c = inMemory(t, client.Config{}, func(req *http.Request) (*http.Response, error) {
+		return answer(req, 400, "data: {\"choices\":[]}\n\ndata: [DONE]\n\n", "Content-Type", "text/event-stream"), nil
+	})
+	got, err := events(t, c, "chat/completions")
+	if want(err, 400, ""); len(got) > 0 {
+		t.Errorf("%d events of a refusal", len(got))
+	}
 }
 
 // odd answers with any body under any media type; none is no header at all.

@@ -86,6 +86,15 @@ func TestAPrefixInsideOfASpecialRangeAdmitsIt(t *testing.T) {
 	}
 }
 
+func TestNoTranslatorLeadsToMetadata(t *testing.T) {
+	// Metadata services of two clouds, and the wire server of Azure.
+	for _, ip := range []string{"64:ff9b::a9fe:a9fe", "64:ff9b::6464:64c8", "64:ff9b::a83f:8110", "2002:a83f:8110::1", "2002:6464:64c8::1"} {
+		if err := guard(t, "64:ff9b::/96", "2002::/16").Control(t.Context(), "tcp", address(ip), nil); !errors.Is(err, dialguard.ErrRefused) {
+			t.Errorf("%s: %v", ip, err)
+		}
+	}
+}
+
 func TestWhatIsNoIPAddressIsRefused(t *testing.T) {
 	g := guard(t)
 	for _, row := range [][2]string{
@@ -94,6 +103,8 @@ func TestWhatIsNoIPAddressIsRefused(t *testing.T) {
 	} {
 		if err := g.Control(t.Context(), row[0], row[1], nil); !errors.Is(err, dialguard.ErrRefused) {
 			t.Errorf("%v: %v", row, err)
+		} else if strings.HasPrefix(row[0], "tcp") && !strings.Contains(err.Error(), "not an IP address with a port") {
+			t.Errorf("%v: %v, which does not say what it is", row, err)
 		}
 	}
 	d := net.Dialer{ControlContext: g.Control}

@@ -252,3 +252,32 @@ func FuzzLogRedaction(f *testing.F) {
 		}
 	})
 }
+
+func TestLogTellsOfAStreamAndOfAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		retry, err := middleware.Retry(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := &script{steps: []step{status(503, "", "Retry-After", "2"), status(200, "")}}
+		rt := middleware.Wrap(base, retry, middleware.Log(jsonLogger(&out), nil))
+		resp, err := rt.RoundTrip(jsonPost(t, `{"model":"m","stream":true}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		readBody(t, resp)
+		lines := logLines(t, &out)
+		if len(lines) != 2 {
+			t.Fatalf("%d records, want 2", len(lines))
+		}
+		if waited, _ := lines[1]["waited"].(float64); lines[0]["waited"] != nil || waited < float64(2*time.Second) {
+			t.Errorf("waited %v, and then %v, want the 2 s before the second alone", lines[0]["waited"], lines[1]["waited"])
+		}
+		for i, line := range lines {
+			if line["stream"] != true || line["model"] != "m" {
+				t.Errorf("send %d: stream %v of the model %v", i+1, line["stream"], line["model"])
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -164,4 +165,33 @@ func TestAKeyOfARunThatDiedIsRevokedWhenTheVersionHasAnother(t *testing.T) {
 	}
 	take(t, l, "next", rotation.Promote)
 	l.Readers("")
+}
+
+// An outrunIssuer lets others go on when it has made a key.
+type outrunIssuer struct {
+	rotation.Issuer
+	meanwhile func()
+}
+
+func (s outrunIssuer) Issue(ctx context.Context, p rotation.Version, c *rotation.Version, e time.Time) (rotation.Key, error) {
+	k, err := s.Issuer.Issue(ctx, p, c, e)
+	s.meanwhile()
+	return k, err
+}
+
+// A key is no orphan as long as its version may still get it.
+func TestAKeyThatIsOnItsWayIsNotRevoked(t *testing.T) {
+	l := newMemoryLab(t)
+	l.MustRun()
+	prepare(t, l, "next")
+	r, err := rotation.New(outrunIssuer{l.Service, func() {
+		l.Service.Pass(2 * time.Hour)
+		take(t, l, "", rotation.Retire)
+	}}, l.Store, &l.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Take(t.Context(), "next", rotation.Issue); err != nil || len(l.Service.Alive()) != 2 {
+		t.Errorf("alive: %v, %v", l.Service.Alive(), err)
+	}
 }

@@ -147,6 +147,8 @@ func TestNewRefusesWhatIsNoSecret(t *testing.T) {
 		{good, name, azurekeyvault.Options{StandbyName: "a/b"}, "StandbyName"},
 		{good, name, azurekeyvault.Options{Field: "/~2"}, "Field"},
 		{good, name, azurekeyvault.Options{Credential: identity{}, DisableInstanceDiscovery: true}, "DisableInstanceDiscovery"},
+		{good, name, azurekeyvault.Options{Credential: identity{}, Scheme: 9}, "unknown Scheme 9"},
+		{good, name, azurekeyvault.Options{Credential: identity{}, ClientOptions: azcore.ClientOptions{Transport: &http.Client{}}}, "set Options.Transport"},
 	} {
 		_, err := azurekeyvault.New(tc.url, tc.name, &tc.opts)
 		switch {
@@ -218,6 +220,11 @@ var vaultRefusals = map[string]struct {
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("<html>CANARY")), Request: req}, nil
 		})
 	}, []string{"the answer (status 200) is not one of Key Vault"}, true, nil},
+	"no value": {func(_ *azuretest.Vault, o *azurekeyvault.Options) {
+		o.Transport = trip(func(req *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"other":"CANARY"}`)), Request: req}, nil
+		})
+	}, []string{"the answer (status 200) has no value"}, false, nil},
 	"a reason that is not told": {func(v *azuretest.Vault, _ *azurekeyvault.Options) {
 		v.Fail(403, azuretest.VaultError("Forbidden", "", "CANARY"))
 	}, []string{"(403)", "disabled or has expired, or the identity has no role", "az keyvault secret list-versions --vault-name myvault --name openai-key", "Key Vault Secrets User"}, false, nil},

@@ -39,8 +39,10 @@ func TestFieldSaysWhatIsWrongAndNeverTheContent(t *testing.T) {
 			t.Error("what is no document was accepted, or is quoted")
 		}
 	}
-	if _, err := document.Field(strings.Repeat("x", document.MaxDocument+1), "a"); err == nil {
-		t.Error("a huge document was accepted")
+	for _, text := range []string{`{"a":"CANARY"} {}`, `{"a":"CANARY"}x`, `{"a":"` + strings.Repeat("x", document.MaxDocument) + `"}`} {
+		if _, err := document.Field(text, "a"); err == nil || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%d bytes with more than a document, or too much of one, were accepted", len(text))
+		}
 	}
 }
 

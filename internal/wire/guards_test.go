@@ -121,3 +121,21 @@ func TestTheRequestIDIsTheFirstThatIsNotEmpty(t *testing.T) {
 		}
 	}
 }
+
+func TestAPageThatBeginsAsXMLIsAPage(t *testing.T) {
+	const page = `<?xml version="1.0"?><!DOCTYPE x><html><body><h1>502 Bad Gateway</h1></body></html>`
+	if what, _, _ := wire.Instead([]byte(page)); what != `an HTML page ("502 Bad Gateway")` {
+		t.Errorf("it is %s", what)
+	}
+	if what, _, _ := wire.Instead([]byte(`<?xml version="1.0"?><Error><Code>Denied</Code></Error>`)); what != "a document of XML" {
+		t.Errorf("the other is %s", what)
+	}
+}
+
+// It is asked for each answer with the status 200.
+func TestABodyWithoutAnErrorIsNotParsed(t *testing.T) {
+	body := []byte(`{"id":"resp_1","object":"response","status":"completed","text":"` + strings.Repeat("x", 4096) + `"}`)
+	if n := testing.AllocsPerRun(10, func() { wire.OnlyError(body) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -166,6 +166,30 @@ func TestErrorsSayWhatToDoAndShowNoKey(t *testing.T) {
 	}
 }
 
+// An answer with the status 200 is no new key yet.
+func TestAKeyThatWasNotMadeAnewIsNotIssued(t *testing.T) {
+	r, opts := newResource(t)
+	r.Answer(0, `{"key1":"%[1]s","key2":"%[1]s"}`)
+	_, err := issuer(t, opts).Issue(t.Context(), rotation.Version{}, nil, time.Time{})
+	if err == nil || !strings.Contains(err.Error(), "Key2 was not made anew") || strings.Contains(err.Error(), "CANARY") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNoKeyIsMadeBeforeTheKeysAreKnown(t *testing.T) {
+	r, opts := newResource(t)
+	i := issuer(t, opts)
+	r.Answer(403, "")
+	for name, readers := range map[string]*rotation.Version{"none yet": nil, "one": current(r.Key("Key1"))} {
+		if _, err := i.Issue(t.Context(), rotation.Version{}, readers, time.Time{}); err == nil || !strings.Contains(err.Error(), "list the keys") {
+			t.Errorf("readers have %s: %v", name, err)
+		}
+	}
+	if _, err := i.Keys(t.Context()); err == nil {
+		t.Error("Keys tells of keys that it has not seen")
+	}
+}
+
 func TestAKeyIsProvedAndRevoked(t *testing.T) {
 	r, opts := newResource(t)
 	i := issuer(t, opts)
@@ -179,8 +203,8 @@ func TestAKeyIsProvedAndRevoked(t *testing.T) {
 	if err := i.Prove(t.Context(), old); !errors.Is(err, rotation.ErrNotAccepted) {
 		t.Errorf("a key that was made anew: %v", err)
 	}
-	if err := i.Revoke(t.Context(), "Key3"); err == nil {
-		t.Error("there is no third key")
+	if err := i.Revoke(t.Context(), "Key3"); err == nil || !strings.Contains(err.Error(), "Key1 and Key2") {
+		t.Errorf("there is no third key: %v", err)
 	}
 	if keys, err := i.Keys(t.Context()); err != nil || len(keys) != 2 || keys[0].Name != "" {
 		t.Errorf("%v, %v", keys, err)
