@@ -125,7 +125,9 @@ func secretCacheRead(tb testing.TB) func() error {
 }
 
 // secrets answers as Secrets Manager.
-type secrets struct{ secretcache.SecretsManagerAPIClient }
+type secrets struct {
+	secretcache.SecretsManagerAPIClient
+}
 
 func (secrets) DescribeSecret(context.Context, *secretsmanager.DescribeSecretInput, ...func(*secretsmanager.Options)) (*secretsmanager.DescribeSecretOutput, error) {
 	return &secretsmanager.DescribeSecretOutput{VersionIdsToStages: map[string][]string{"v1": {"AWSCURRENT"}}}, nil

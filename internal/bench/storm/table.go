@@ -3,7 +3,7 @@ package storm
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 	"time"
 )
 
@@ -13,41 +13,40 @@ type Row struct {
 	Result    Result
 }
 
-// WriteTable writes the results of one mode as text.
+// WriteTable writes the results of one mode as a Markdown table.
 func WriteTable(w io.Writer, m Mode, rows []Row) error {
-	if _, err := fmt.Fprintf(w, "\n%s: %s\n", m.Name, m.What); err != nil {
-		return fmt.Errorf("storm: %w", err)
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "client\tcalls\tfailed\tlast failure\treads before\treads after\tmost at once\t401s\tsends/call\tmost sends\tnew conns\tp50\tp99\tmax")
+	var b strings.Builder
+	fmt.Fprintf(&b, "### %s\n\nRotation: %s.\n\n", m.Name, m.What)
+	heads(&b, "client", "calls", "failed", "last failure", "reads before", "reads after", "most at once", "401s", "sends/call", "most sends", "new conns", "p50", "p99", "max")
 	for _, row := range rows {
 		r := row.Result
-		_, _ = fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t%.3f\t%d\t%d\t%s\t%s\t%s\n",
+		fmt.Fprintf(&b, "| %s | %d | %d | %s | %d | %d | %d | %d | %.3f | %d | %d | %s | %s | %s |\n",
 			row.Contender, r.Calls, r.Failed, short(r.LastFailure), r.ReadsBefore, r.ReadsAfter, r.MostReads, r.Denied,
 			per(r.Sends, r.Calls), r.MostSends, r.NewConns, short(r.P50), short(r.P99), short(r.Max))
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("storm: %w", err)
-	}
+	b.WriteString("\n")
 	if !m.Heals {
-		return writeLate(w, rows)
+		writeLate(&b, rows)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("storm: %w", err)
 	}
 	return nil
 }
 
 // writeLate tells what a key that stays wrong costs in the end.
-func writeLate(w io.Writer, rows []Row) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "client, after the grace\tcalls\tsends/call\tmost sends\treads in the first 3s\tp50\tp99\tmax")
+func writeLate(b *strings.Builder, rows []Row) {
+	heads(b, "client, after the grace", "calls", "sends/call", "most sends", "reads in the first 3s", "p50", "p99", "max")
 	for _, row := range rows {
 		l := row.Result.Late
-		_, _ = fmt.Fprintf(t, "%s\t%d\t%.3f\t%d\t%d\t%s\t%s\t%s\n",
+		fmt.Fprintf(b, "| %s | %d | %.3f | %d | %d | %s | %s | %s |\n",
 			row.Contender, l.Calls, per(l.Sends, l.Calls), l.MostSends, row.Result.ReadsIn3s, short(l.P50), short(l.P99), short(l.Max))
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("storm: %w", err)
-	}
-	return nil
+	b.WriteString("\n")
+}
+
+func heads(b *strings.Builder, names ...string) {
+	fmt.Fprintf(b, "| %s |\n|---|%s\n", strings.Join(names, " | "), strings.Repeat("--:|", len(names)-1))
 }
 
 func per(n, of int) float64 {

@@ -32,6 +32,31 @@ func WriteTable(w io.Writer, s Scenario, results []Result) error {
 	return nil
 }
 
+// WriteSummary writes one row for each scenario: what each client made of it.
+func WriteSummary(w io.Writer, sheets []Sheet) error {
+	var b strings.Builder
+	for i, s := range sheets {
+		all := append([]Result{Ideal(s.Scenario)}, s.Results...)
+		if i == 0 {
+			b.WriteString("| scenario |")
+			for _, r := range all {
+				fmt.Fprintf(&b, " %s |", r.Client)
+			}
+			b.WriteString("\n|---|" + strings.Repeat("--:|", len(all)) + "\n")
+		}
+		fmt.Fprintf(&b, "| %s |", s.Scenario.Name)
+		for _, r := range all {
+			f := s.Scenario.main(r)
+			fmt.Fprintf(&b, " %d of %d, %.2f |", f.Failed, f.Calls, f.SendsPerCall())
+		}
+		b.WriteString("\n")
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("throttle: %w", err)
+	}
+	return nil
+}
+
 type column struct {
 	head string
 	cell func(Result) string

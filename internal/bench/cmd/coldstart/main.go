@@ -22,7 +22,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/latchkey-go/latchkey/client/clienttest"
@@ -197,15 +196,19 @@ func (w *world) run(ctx context.Context, exe string) (took time.Duration, trips 
 	return took, shared.now(), nil
 }
 
+// table writes what was seen, in Markdown.
 func table(out io.Writer, results []*result) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "program\tMB\tround trips in a row\tfastest ms\tmedian ms\tof the obvious\twhat")
+	var b strings.Builder
+	b.WriteString("| program | MB | round trips in a row | fastest ms | median ms | of the obvious | what |\n|---|--:|--:|--:|--:|--:|---|\n")
 	first := results[0].median()
 	for _, r := range results {
-		_, _ = fmt.Fprintf(t, "%s\t%.1f\t%d\t%.0f\t%.0f\t%.2f\t%s\n", r.dir, float64(r.size)/1e6, r.trips,
+		fmt.Fprintf(&b, "| %s | %.1f | %d | %.0f | %.0f | %.2f | %s |\n", r.dir, float64(r.size)/1e6, r.trips,
 			ms(r.times[0]), ms(r.median()), float64(r.median())/float64(first), r.what)
 	}
-	return t.Flush() //nolint:wrapcheck // of a pipe
+	if _, err := io.WriteString(out, b.String()); err != nil {
+		return fmt.Errorf("coldstart: %w", err)
+	}
+	return nil
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,15 +1,17 @@
-// Figures runs the benchmarks, and writes what they say as tables and charts:
+// Figures measures latchkey beside other libraries, and writes what came out as
+// tables and charts:
 //
 //	go run ./cmd/figures                        # in internal/bench; into docs/figures
+//	go run ./cmd/figures -only read,sizes       # these parts, and the page keeps the others
 //	go run ./cmd/figures -from turns.txt        # out of what go test -bench has printed
-//	go run ./cmd/figures -bench Stream -count 10
+//	go run ./cmd/figures -quick -dir DIR        # to see whether all of it works
 //
-// All clients are measured in one process, one after the other, and the medians of the
-// runs are compared. It takes about ten minutes.
+// All clients of a table are measured in one process, one after the other, and the
+// medians of the runs are compared. A part is written when it is there; all of them take
+// about 20 minutes.
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -19,66 +21,112 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
+	"strings"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil {
+	if err := run(ctx, golang, os.Args[1:], os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, progress io.Writer) error {
+// A command runs the go command, and returns what it has printed.
+type command func(ctx context.Context, progress io.Writer, args ...string) ([]byte, error)
+
+func golang(ctx context.Context, progress io.Writer, args ...string) ([]byte, error) {
+	var out strings.Builder
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own arguments
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, progress), progress
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("go %s: %w", strings.Join(args[:2], " "), err)
+	}
+	return []byte(out.String()), nil
+}
+
+type options struct {
+	from, dir, length string
+	count             int
+	quick             bool
+	parts             []part
+}
+
+func parseFlags(args []string) (*options, error) {
+	o := &options{}
 	flags := flag.NewFlagSet("figures", flag.ContinueOnError)
-	from := flags.String("from", "", "a `file` with the output of go test -bench; empty runs the benchmarks")
-	dir := flags.String("dir", filepath.FromSlash("../../docs/figures"), "where the tables and charts go")
-	which := flags.String("bench", "401|CachedRead|Failover|Limit|Stack|Stream|Telemetry", "regular expression over the benchmarks; Benchmark429 waits as long as a service asks for, and counts bytes")
-	count := flags.Int("count", 6, "runs of each, for the median")
-	length := flags.String("benchtime", "100ms", "of each run")
+	only := flags.String("only", "", "comma-separated `parts`; empty means all: "+strings.Join(names(parts()), ", "))
+	flags.StringVar(&o.from, "from", "", "a `file` with the output of go test -bench; nothing is run")
+	flags.StringVar(&o.dir, "dir", filepath.FromSlash("../../docs/figures"), "where the page and the charts go")
+	flags.IntVar(&o.count, "count", 6, "runs of each benchmark, for the median")
+	flags.StringVar(&o.length, "benchtime", "100ms", "of each run")
+	flags.BoolVar(&o.quick, "quick", false, "small runs of everything, whose figures say nothing")
 	if err := flags.Parse(args); err != nil {
-		return fmt.Errorf("%w", err)
+		return nil, fmt.Errorf("%w", err)
 	}
-	var output []byte
 	var err error
-	if *from != "" {
-		output, err = os.ReadFile(*from)
-	} else {
-		output, err = measure(ctx, progress, *which, *length, *count)
-	}
+	o.parts, err = pick(*only)
+	return o, err
+}
+
+func run(ctx context.Context, goes command, args []string, progress io.Writer) error {
+	o, err := parseFlags(args)
 	if err != nil {
 		return err
 	}
-	r := parse(bytes.NewReader(output))
-	if len(r.groups) == 0 {
-		return errors.New("no benchmark was run")
-	}
-	r.modules = modules(ctx)
-	if err := os.MkdirAll(*dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return fmt.Errorf("%w", err)
 	}
-	var page bytes.Buffer
-	r.markdown(&page)
-	for _, g := range r.groups {
-		var picture bytes.Buffer
-		g.chart(&picture)
-		if err := os.WriteFile(filepath.Join(*dir, g.file()+".svg"), picture.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("%w", err)
+	var given []byte
+	if o.from != "" {
+		if given, err = os.ReadFile(o.from); err != nil {
+			return fmt.Errorf("-from: %w", err)
 		}
 	}
-	return os.WriteFile(filepath.Join(*dir, "README.md"), page.Bytes(), 0o644)
+	stamp, made := takeStamp(ctx, goes), 0
+	for _, p := range o.parts {
+		s, err := p.make(ctx, goes, o, given, progress)
+		if errors.Is(err, errNothing) && o.from != "" {
+			continue
+		}
+		if err == nil {
+			s.stamp = stamp
+			if s.machine != "" { // of the benchmarks that were read
+				s.stamp.machine = s.machine
+			}
+			err = write(o.dir, map[string]section{p.name: s})
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		made++
+	}
+	if made == 0 {
+		return errNothing
+	}
+	return nil
 }
 
-func measure(ctx context.Context, progress io.Writer, which, length string, count int) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", which, "-benchtime", length,
-		"-count", strconv.Itoa(count), "-timeout", "60m", ".")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, progress), progress
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("go test -bench: %w", err)
+var errNothing = errors.New("no benchmark was run")
+
+// write puts the sections into the page, which keeps the others that it has.
+func write(dir string, made map[string]section) error {
+	name := filepath.Join(dir, "README.md")
+	old, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w", err)
 	}
-	return out.Bytes(), nil
+	for _, s := range made {
+		for file, text := range s.charts {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+				return fmt.Errorf("%w", err)
+			}
+		}
+	}
+	if err := os.WriteFile(name, []byte(page(string(old), made)), 0o644); err != nil {
+		return fmt.Errorf("%w", err)
+	}
+	return nil
 }

@@ -2,21 +2,17 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"io"
-	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// A row is one benchmark: the medians of its runs.
+// A row is one benchmark: what its runs have measured, by unit.
 type row struct {
-	name          string
-	ns            []float64
-	bytes, allocs float64
+	name   string
+	values map[string][]float64
 }
 
 // A group is what is compared with each other: the benchmarks whose names differ in
@@ -30,7 +26,6 @@ type group struct {
 type results struct {
 	groups  []*group
 	machine string
-	modules []string
 }
 
 var line = regexp.MustCompile(`^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+(.*)$`)
@@ -74,7 +69,7 @@ func (g *group) row(name string) *row {
 			return r
 		}
 	}
-	r := &row{name: name}
+	r := &row{name: name, values: map[string][]float64{}}
 	g.rows = append(g.rows, r)
 	return r
 }
@@ -82,40 +77,52 @@ func (g *group) row(name string) *row {
 // add takes the values of one run, each with its unit behind it.
 func (r *row) add(fields []string) {
 	for i := 0; i+1 < len(fields); i += 2 {
-		v, err := strconv.ParseFloat(fields[i], 64)
-		if err != nil {
-			continue
-		}
-		switch fields[i+1] {
-		case "ns/op":
-			r.ns = append(r.ns, v)
-		case "B/op":
-			r.bytes = v
-		case "allocs/op":
-			r.allocs = v
+		if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
+			r.values[fields[i+1]] = append(r.values[fields[i+1]], v)
 		}
 	}
 }
 
-func (r *row) median() float64 {
-	if len(r.ns) == 0 {
+// median is that of the runs.
+func (r *row) median(unit string) float64 {
+	if len(r.values[unit]) == 0 {
 		return 0
 	}
-	s := slices.Sorted(slices.Values(r.ns))
+	s := slices.Sorted(slices.Values(r.values[unit]))
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// modules are the versions of what is compared, from the go.mod of this module.
-func modules(ctx context.Context) []string {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{if not .Indirect}}{{.Path}} {{.Version}}{{end}}", "all").Output()
-	if err != nil {
-		return nil
-	}
-	list := []string{runtime.Version()}
-	for l := range strings.Lines(string(out)) {
-		if path, version, ok := strings.Cut(strings.TrimSpace(l), " "); ok && version != "" && !strings.Contains(path, "latchkey") {
-			list = append(list, path+" "+version)
+// column finds the column of that name in tables of Markdown, and returns its cells
+// with the first cell of their rows. A heading above a table is part of the name.
+func column(text, name string) []bar {
+	var out []bar
+	heading, at := "", -1
+	for l := range strings.Lines(text) {
+		if above, ok := strings.CutPrefix(l, "### "); ok {
+			heading = strings.TrimSpace(above) + ": "
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(l), "|"), " | ")
+		switch {
+		case !strings.HasPrefix(l, "|"):
+			at = -1
+			continue
+		case slices.Contains(trimmed(cells), name):
+			at = slices.Index(trimmed(cells), name)
+			continue
+		case at < 0 || at >= len(cells):
+			continue
+		}
+		if v, err := strconv.ParseFloat(trimmed(cells)[at], 64); err == nil {
+			out = append(out, bar{heading + trimmed(cells)[0], v})
 		}
 	}
-	return list
+	return out
+}
+
+func trimmed(cells []string) []string {
+	var out []string
+	for _, c := range cells {
+		out = append(out, strings.TrimSpace(c))
+	}
+	return out
 }

@@ -1,5 +1,5 @@
 // Sizes builds small programs, with and without latchkey, and prints how large
-// they are and what they link. With -sources it is one program for each source,
+// they are and what they link, as a table in Markdown. With -sources it is one program for each source,
 // as the table in docs/costs.md.
 package main
 
@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 )
 
 // A program is a main package below testdata.
@@ -52,8 +51,9 @@ func run(ctx context.Context, out io.Writer, bySource bool) error {
 	if bySource {
 		return tabulate(ctx, out, tmp)
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "program\tMB\tpackages\tother modules\twhat")
+	if _, err := fmt.Fprint(out, "| program | MB | packages | other modules | what |\n|---|--:|--:|--:|---|\n"); err != nil {
+		return fmt.Errorf("sizes: %w", err)
+	}
 	for _, p := range programs {
 		size, err := build(ctx, "", testdata+p.dir, filepath.Join(tmp, p.dir))
 		if err != nil {
@@ -63,9 +63,9 @@ func run(ctx context.Context, out io.Writer, bySource bool) error {
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%.2f\t%d\t%d\t%s\n", p.dir, float64(size)/1e6, packages, modules, p.what)
+		_, _ = fmt.Fprintf(out, "| %s | %.2f | %d | %d | %s |\n", p.dir, float64(size)/1e6, packages, modules, p.what)
 	}
-	return t.Flush() //nolint:wrapcheck // of a pipe
+	return nil
 }
 
 const testdata = "github.com/latchkey-go/latchkey/internal/bench/cmd/sizes/testdata/"

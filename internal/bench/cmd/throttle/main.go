@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	clients := flags.String("clients", "", list+strings.Join(names(throttle.Contenders(), clientName), ", "))
 	svg := flags.String("svg", "", "`file` for the chart")
 	md := flags.String("md", "", "`file` for the tables; empty means standard output alone")
+	summary := flags.String("summary", "", "`file` for a table with one row for each scenario")
 	quick := flags.Bool("quick", false, "a third of the calls and of the time")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -61,8 +62,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			chosen[i] = s.Quick()
 		}
 	}
-	return report(ctx, chosen, contenders, out, *md, *svg)
+	return report(ctx, chosen, contenders, out, files{*md, *svg, *summary})
 }
+
+// files are where a report goes; empty names are for none.
+type files struct{ md, svg, summary string }
 
 func scenarioName(s throttle.Scenario) string { return s.Name }
 
@@ -95,10 +99,10 @@ func pick[T any](flag, list string, all []T, name func(T) string) ([]T, error) {
 
 // report runs everything, prints each table when it is there, and writes the
 // files at the end.
-func report(ctx context.Context, scenarios []throttle.Scenario, contenders []throttle.Contender, out io.Writer, md, svg string) error {
+func report(ctx context.Context, scenarios []throttle.Scenario, contenders []throttle.Contender, out io.Writer, to files) error {
 	var page bytes.Buffer
 	both := io.MultiWriter(out, &page)
-	if err := throttle.WriteHead(both, contenders, link(md, svg)); err != nil {
+	if err := throttle.WriteHead(both, contenders, link(to.md, to.svg)); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
 	var sheets []throttle.Sheet
@@ -112,22 +116,24 @@ func report(ctx context.Context, scenarios []throttle.Scenario, contenders []thr
 			return err //nolint:wrapcheck // says where
 		}
 	}
-	if md != "" {
-		if err := os.WriteFile(md, page.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("throttle: -md: %w", err)
+	write := func(name string, fill func(w io.Writer) error) error {
+		var text bytes.Buffer
+		if name == "" {
+			return nil
 		}
-	}
-	if svg == "" {
+		if err := fill(&text); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, text.Bytes(), 0o644); err != nil {
+			return fmt.Errorf("throttle: %w", err)
+		}
 		return nil
 	}
-	var chart bytes.Buffer
-	if err := throttle.WriteChart(&chart, sheets); err != nil {
-		return err //nolint:wrapcheck // says where
-	}
-	if err := os.WriteFile(svg, chart.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("throttle: -svg: %w", err)
-	}
-	return nil
+	return errors.Join(
+		write(to.md, func(w io.Writer) error { _, err := page.WriteTo(w); return err }), //nolint:wrapcheck // of a buffer
+		write(to.svg, func(w io.Writer) error { return throttle.WriteChart(w, sheets) }),
+		write(to.summary, func(w io.Writer) error { return throttle.WriteSummary(w, sheets) }),
+	)
 }
 
 // link returns the path of the chart from the page: its name if they are side by

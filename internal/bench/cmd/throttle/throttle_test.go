@@ -41,10 +41,10 @@ func TestHelpIsNoError(t *testing.T) {
 // a second if the machine has nothing else to do.
 func TestPageAndChartAreWritten(t *testing.T) {
 	dir := t.TempDir()
-	md, svg := filepath.Join(dir, "page.md"), filepath.Join(dir, "chart.svg")
+	md, svg, summary := filepath.Join(dir, "page.md"), filepath.Join(dir, "chart.svg"), filepath.Join(dir, "summary.md")
 	var out strings.Builder
 	if err := run(context.Background(), []string{
-		"-quick", "-scenario", "workers10", "-clients", "openai-go,aws-adaptive", "-md", md, "-svg", svg,
+		"-quick", "-scenario", "workers10", "-clients", "openai-go,aws-adaptive", "-md", md, "-svg", svg, "-summary", summary,
 	}, &out); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,10 @@ func TestPageAndChartAreWritten(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q:\n%s", want, page)
 		}
+	}
+	want := "| scenario | the limit | openai-go | aws-adaptive |\n|---|--:|--:|--:|\n| workers10 | 0 of 20, 1.00 | 0 of 20, 1.00 | 0 of 20, 1.00 |\n"
+	if text := read(t, summary); text != want {
+		t.Errorf("the summary is\n%swant\n%s", text, want)
 	}
 	if chart := read(t, svg); !strings.Contains(chart, "<svg") || !strings.Contains(chart, "aws-adaptive") {
 		t.Errorf("the chart is %q", chart)
