@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/auth"
+	"github.com/openai/openai-go/v3/option"
 	"golang.org/x/time/rate"
 
 	"github.com/latchkey-go/latchkey/client"
@@ -74,26 +77,92 @@ func (h *handmade) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// issuing is a rotating that is the issuer of tokens as well, for workload identity.
+type issuing struct{ *rotating }
+
+func (s issuing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.String() != auth.TokenExchangeURL {
+		return s.rotating.RoundTrip(req)
+	}
+	return exchanged(s.key(), req), nil
+}
+
+// recovered are ways to survive the rotation of a key, each for the same call.
+var recovered = []struct {
+	call, peer string
+	make       func(tb testing.TB, s *rotating) func() error
+}{
+	{"roundtrip", "handmade", func(tb testing.TB, s *rotating) func() error {
+		return sent(tb, &handmade{next: s, read: s.read})
+	}},
+	{"roundtrip", "latchkey", func(tb testing.TB, s *rotating) func() error {
+		return sent(tb, newClient(tb, client.Config{Source: credential.SourceFunc(s.read), Transport: s}).HTTPClient().Transport)
+	}},
+	{"openai-go", "workload", func(_ testing.TB, s *rotating) func() error {
+		return chatted(option.WithBaseURL(baseURL), option.WithHTTPClient(&http.Client{Transport: issuing{s}}),
+			option.WithWorkloadIdentity(auth.WorkloadIdentity{IdentityProviderID: "idp_1", ServiceAccountID: "sa_1", Provider: subject{}}))
+	}},
+	{"openai-go", "latchkey", func(tb testing.TB, s *rotating) func() error {
+		return chatted(newClient(tb, client.Config{Source: credential.SourceFunc(s.read), Transport: s}).Options()...)
+	}},
+}
+
+func sent(tb testing.TB, rt http.RoundTripper) func() error {
+	req := newRequest(tb, chatURL, chatPrompt)
+	return func() error { return roundTrip(rt, req) }
+}
+
+func chatted(opts ...option.RequestOption) func() error {
+	oai := openai.NewClient(opts...)
+	return func() error {
+		_, err := oai.Chat.Completions.New(context.Background(), chatParams("Hello!"))
+		return err
+	}
+}
+
 // Benchmark401 is one call whose key was rotated just before it: a refusal, a read of
-// a store in memory, and the call once more.
+// a store in memory, and the call once more. For workload identity the exchange of a
+// token is the store.
 func Benchmark401(b *testing.B) {
-	for _, name := range []string{"handmade", "latchkey"} {
-		b.Run("peer="+name, func(b *testing.B) {
+	for _, p := range recovered {
+		b.Run("call="+p.call+"/peer="+p.peer, func(b *testing.B) {
 			s := newRotating()
-			var rt http.RoundTripper = &handmade{next: s, read: s.read}
-			if name == "latchkey" {
-				rt = newClient(b, client.Config{Source: credential.SourceFunc(s.read), Transport: s}).HTTPClient().Transport
-			}
-			req := newRequest(b, chatURL, chatPrompt)
-			must(b, roundTrip(rt, req))
+			call := p.make(b, s)
+			must(b, call())
 			b.ReportAllocs()
 			for b.Loop() {
 				s.version.Add(1)
-				if err := roundTrip(rt, req); err != nil {
+				if err := call(); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// What is compared has to do the same: two sends for each call, the second with the
+// new key.
+func TestEachPeerSurvivesARotation(t *testing.T) {
+	for _, p := range recovered {
+		s := newRotating()
+		refused, served := 0, 0
+		s.seen = func(req *http.Request) {
+			if strings.HasSuffix(req.Header.Get("Authorization"), s.key()) {
+				served++
+			} else {
+				refused++
+			}
+		}
+		call := p.make(t, s)
+		must(t, call())
+		refused, served = 0, 0
+		for range 10 {
+			s.version.Add(1)
+			must(t, call())
+		}
+		if refused != 10 || served != 10 {
+			t.Errorf("%s, %s: %d refused and %d served sends for 10 calls", p.call, p.peer, refused, served)
+		}
 	}
 }
 

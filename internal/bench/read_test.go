@@ -169,10 +169,12 @@ func (subject) GetToken(context.Context, auth.HTTPDoer) (string, error) { return
 // exchange answers as the token endpoint.
 type exchange struct{}
 
-func (exchange) Do(req *http.Request) (*http.Response, error) {
-	body := fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":7200}`, fakeKey)
+func (exchange) Do(req *http.Request) (*http.Response, error) { return exchanged(fakeKey, req), nil }
+
+func exchanged(token string, req *http.Request) *http.Response {
+	body := fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":7200}`, token)
 	return &http.Response{
 		StatusCode: http.StatusOK, ContentLength: int64(len(body)), Request: req,
 		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
-	}, nil
+	}
 }

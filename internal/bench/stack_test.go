@@ -197,7 +197,7 @@ func openaiCall(rt http.RoundTripper) func() error {
 
 func chatParams(prompt string) openai.ChatCompletionNewParams {
 	return openai.ChatCompletionNewParams{
-		Model: openai.ChatModelGPT4_1,
+		Model: "gpt-4.1",
 		Messages: []openai.ChatCompletionMessageParamUnion{
 			openai.DeveloperMessage("You are a helpful assistant."),
 			openai.UserMessage(prompt),

@@ -113,7 +113,7 @@ func newOptions(svc *service, st *store, t Times) (func(context.Context, int) er
 
 func chat(ctx context.Context, oai *openai.Client, call int) error {
 	_, err := oai.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
-		Model:    openai.ChatModelGPT4_1,
+		Model:    "gpt-4.1",
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Hello!")},
 	}, option.WithHeader(callHeader, strconv.Itoa(call)))
 	return err //nolint:wrapcheck // it is counted, and compared

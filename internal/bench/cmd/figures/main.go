@@ -39,7 +39,7 @@ type command func(ctx context.Context, progress io.Writer, args ...string) ([]by
 
 func golang(ctx context.Context, progress io.Writer, args ...string) ([]byte, error) {
 	var out strings.Builder
-	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own arguments
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, progress), progress
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("go %s: %w", strings.Join(args[:2], " "), err)

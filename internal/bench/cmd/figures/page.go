@@ -14,6 +14,8 @@ var what = []struct{ prefix, title, about string }{
 	{"Stack/call=roundtrip", "One round trip", "`none` is the transport alone; `peers` are x/oauth2 below go-retryablehttp."},
 	{"Stack/call=openai-go", "A chat completion of openai-go", ""},
 	{"Bearer", "A token of Entra, beside azcore", "`latchkey` is to be compared with `none`, and the bearer token policy of azcore in its pipeline, `azcore+bearer`, with the pipeline without it, `azcore`."},
+	{"401/call=roundtrip", "One round trip", "`handmade` is a mutex, a string and a loop."},
+	{"401/call=openai-go", "A chat completion of openai-go", "`workload` is its own workload identity, whose exchange of a token is the store."},
 	{"429/net=mem/answer=200", "Answered at once, for comparison", ""},
 	{"429/net=mem/answer=429-100KB", "The 429 has 100 KB as well", ""},
 	{"429/net=mem", "From memory", ""},

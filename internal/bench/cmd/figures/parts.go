@@ -34,7 +34,7 @@ func parts() []part {
 		{name: "layers", title: "What the layers add to a call", bench: "^Benchmark(Stack|Bearer)$",
 			about: "The call succeeds at once, and the transport answers from memory."},
 		{name: "401", title: "A call whose key was just rotated", bench: "^Benchmark401$",
-			about: "A refusal, a read of a store in memory, and the call once more. `handmade` is a mutex, a string and a loop."},
+			about: "A refusal, a read of a store in memory, and the call once more."},
 		{name: "retry", title: "A call that is answered 429 first", bench: "^Benchmark429$/^net=mem$|^Benchmark429$/^net=loop$/^answer=429$", count: 3, length: "5x",
 			about: "A prompt of 100 KB; the 429 asks for a retry at once. What it costs in memory, sends and new connections: the time says nothing, because latchkey slows down where every call is refused first. `nethttp` is a retry by hand."},
 		{name: "throttle", title: "Under a rate limit", tool: []string{"./cmd/throttle"}, quick: []string{"-quick", "-scenario", "workers10"},
