@@ -58,7 +58,7 @@ func (o *Options) next(s State, now time.Time, c claim) plan {
 	case s.Current == nil, force:
 		return plan{step: Prepare}
 	}
-	due := s.Current.Promoted.Add(o.Every)
+	due := o.due(s.Current)
 	if s.Previous != nil {
 		return o.retiring(s, now, false) // it goes before another one comes
 	}
@@ -66,6 +66,24 @@ func (o *Options) next(s State, now time.Time, c claim) plan {
 		return plan{step: Prepare}
 	}
 	return plan{Wait, due}
+}
+
+// due is when the next key is. One that ends earlier than Every needs, because it was
+// promoted late or the issuer has shortened its life, goes as long before its end as
+// any other, or else after half of its time: readers must not be left with a dead key.
+func (o *Options) due(current *Version) time.Time {
+	due := current.Promoted.Add(o.Every)
+	if current.Expires.IsZero() {
+		return due
+	}
+	by := current.Expires.Add(-o.Longest - o.Slack)
+	if half := current.Promoted.Add(current.Expires.Sub(current.Promoted) / 2); by.Before(half) {
+		by = half
+	}
+	if by.Before(due) {
+		return by
+	}
+	return due
 }
 
 // retiring is to retire after the overlap, or at once where a key has to go.

@@ -29,7 +29,10 @@ type Options struct {
 	// Only keys with such a name are revoked as orphans: give each secret of an
 	// account a Name of its own.
 	Name string
-	// Every is how long a key is current; 0 is 30 days.
+	// Every is how long a key is current; 0 is 30 days. It is less for a key that ends
+	// before Every, Longest and Slack are over, because it was promoted late or the
+	// issuer has shortened its life: that one is due as long before its end as any
+	// other, or else after half of its time.
 	Every time.Duration
 	// Overlap is how long the previous key works on at least; 0 is 24 hours. It must
 	// be at least twice ReadersTTL.
