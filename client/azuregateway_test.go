@@ -94,7 +94,9 @@ func TestAGatewaysKeyInsteadOfTheCredential(t *testing.T) {
 	defer server.Close()
 	server.SetFlavor(clienttest.APIM)
 	store := credentialtest.NewStore("sub-CANARY-1")
-	c, err := client.New(client.Config{BaseURL: server.Origin + "/team/openai/v1/", Source: store, KeyHeader: "Ocp-Apim-Subscription-Key"})
+	c, err := client.New(client.Config{
+		BaseURL: server.Origin + "/team/openai/v1/", Source: store, KeyHeader: "Ocp-Apim-Subscription-Key", Cache: &credential.CacheOptions{Grace: -1},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

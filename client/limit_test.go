@@ -90,7 +90,7 @@ var ways = map[string]func(ctx context.Context, c *client.Client) error{
 		return nil
 	},
 	"an SDK on top": func(ctx context.Context, c *client.Client) error {
-		sdk := openai.NewClient(append(c.Options(), option.WithMaxRetries(3))...)
+		sdk := openai.NewClient(append(c.Options(), option.WithMaxRetries(1))...)
 		_, err := sdk.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{Model: "m", Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("hi")}})
 		return err
 	},

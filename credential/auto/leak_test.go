@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -195,8 +196,11 @@ func TestNoCredentialOfAStoreIsShownWhereverTheStoreEchoesIt(t *testing.T) {
 				t.Setenv(name, fill.Replace(value))
 			}
 			t.Setenv("OPENAI_CREDENTIAL", row.ref)
-			cells := 0
+			cells, random := 0, rand.New(rand.NewPCG(1, 2))
 			row.each(func(place redacttest.Place, form redacttest.Form, status int) {
+				if os.Getenv("LATCHKEY_PROOFS") == "" && random.IntN(5) > 0 {
+					return // .ci/run sets the variable
+				}
 				cells++
 				answer := place.Answer(status, form)
 				e.answer.Store(&answer)
