@@ -60,6 +60,9 @@ const (
 	// shortClose is the wait that a refused probe may ask for without closing
 	// the gate for the others.
 	shortClose = 2 * time.Second
+	// longestRoom is how much longer a call whose refusal would be final waits for
+	// what the service has told others.
+	longestRoom = 2 * shortClose
 	// A send that is not refused within its time counts as taken, for answers
 	// may take long and refusals come soon.
 	leastRefusalTime = 30 * time.Millisecond
@@ -179,6 +182,7 @@ type gate struct {
 	taken     int       // sends since then that were not refused
 	counts    []count   // the last measurements, the newest last
 	refusedAt time.Time // when the last measurement was understood
+	roomAt    time.Time // when there is room again, as the service said at its last refusal
 	nothing   int       // measurements in a row of which nothing was taken
 	unnamed   int       // refusals in a row that name no wait
 
@@ -394,13 +398,14 @@ func (g *gate) dispatch(now time.Time) {
 // first returns the index of the next call in line, or -1. Calls go in the
 // order in which they came, but one whose refusal would be final is not sent on
 // a chance: it is the first to go after the gate was closed, when the service
-// has the most to give, or finds more tokens than it needs.
+// has the most to give, or finds more tokens than it needs, at a time at which the
+// service has said that there is room.
 func (g *gate) first(now time.Time, isProbe bool) int {
 	fresh := isProbe && g.probed == 0 && len(g.out) == 0 && !g.closed.Before(g.refusedAt)
 	next := -1
 	for i, pl := range g.line {
 		switch {
-		case now.Before(pl.notBefore):
+		case now.Before(g.earliest(pl)):
 		case pl.last && (fresh || !isProbe && !g.probing && g.tokens >= g.enough()):
 			return i
 		case pl.last && !isProbe && !g.probing && next < 0:
@@ -413,6 +418,19 @@ func (g *gate) first(now time.Time, isProbe bool) int {
 		return 0 // nothing else is to be learned from
 	}
 	return next
+}
+
+// earliest returns when pl may be sent at all. One whose refusal would be final
+// heeds what the service has told others as well, but not for ever.
+func (g *gate) earliest(pl *place) time.Time {
+	if !pl.last {
+		return pl.notBefore
+	}
+	own := later(pl.notBefore, pl.arrived)
+	if latest := own.Add(longestRoom); g.roomAt.After(latest) {
+		return latest
+	}
+	return later(own, g.roomAt)
 }
 
 // enough returns how many tokens a call has to find whose refusal would be
@@ -446,7 +464,7 @@ func (g *gate) nextEvent(now time.Time, i int) time.Duration {
 	}
 	if i < 0 {
 		for _, pl := range g.line {
-			if d := pl.notBefore.Sub(now); d > 0 {
+			if d := g.earliest(pl).Sub(now); d > 0 {
 				sooner(d)
 			}
 		}
@@ -574,6 +592,7 @@ func (g *gate) refuse(pl *place, asked time.Duration, named bool, now time.Time)
 	if asked <= shortClose && n > 0 && (pl.probe || g.rate > 0.7*before) {
 		// That of a probe, or of a rate that was a little too high.
 		g.probing = false
+		g.roomAt = now.Add(asked)
 		g.probeAt = now.Add(g.nextInterval(before, float64(n-1)/over.Seconds()))
 		return
 	}

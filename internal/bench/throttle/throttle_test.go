@@ -132,7 +132,7 @@ func bars() map[string]func(bar) {
 		"retry-after-ms": func(b bar) { b.counted(1.2, 1.2) },
 		"no-hint":        func(b bar) { b.counted(1.2, 1.2) },
 		"x-ratelimit":    func(b bar) { b.counted(1.05, 1.08) },
-		"windows":        func(b bar) { b.nearly(1.2, 1.2) },
+		"windows":        func(b bar) { b.counted(1.2, 1.35) },
 		"deadline500":    deadline500,
 		"drop":           drop,
 		"lift":           lift,
