@@ -238,10 +238,10 @@ func TestAnAnswerThatIsTooLargeIsAnErrorAndNotAShorterAnswer(t *testing.T) {
 	}
 }
 
-// A sandbox is frozen between two reads, and the other end drops the
-// connection without a word.
-func TestNoConnectionIsUsedThatDiedInAFreeze(t *testing.T) {
-	var conns atomic.Int32
+// connCounter returns a server, and how many connections were made to it.
+func connCounter(t *testing.T) (*httptest.Server, *atomic.Int32) {
+	t.Helper()
+	conns := &atomic.Int32{}
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
@@ -249,7 +249,14 @@ func TestNoConnectionIsUsedThatDiedInAFreeze(t *testing.T) {
 		}
 	}
 	srv.Start()
-	defer srv.Close()
+	t.Cleanup(srv.Close)
+	return srv, conns
+}
+
+// A sandbox is frozen between two reads, and the other end drops the
+// connection without a word.
+func TestNoConnectionIsUsedThatDiedInAFreeze(t *testing.T) {
+	srv, conns := connCounter(t)
 	var skew atomic.Int64
 	c := leaf.HTTP{Now: func() time.Time { return time.Unix(1, skew.Load()) }}.Client()
 	for i, step := range []struct {

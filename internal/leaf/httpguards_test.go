@@ -24,15 +24,7 @@ func TestPlainHTTPGoesAnywhereOnlyIfItIsAllowed(t *testing.T) {
 }
 
 func TestConnectionsOfAGivenTransportAreLeftOpen(t *testing.T) {
-	var conns atomic.Int32
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			conns.Add(1)
-		}
-	}
-	srv.Start()
-	defer srv.Close()
+	srv, conns := connCounter(t)
 	shared := &http.Transport{}
 	defer shared.CloseIdleConnections()
 	for name, c := range map[string]struct {
