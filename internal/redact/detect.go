@@ -14,9 +14,9 @@ const (
 	maxLayers = 6
 	// shortestTail is how much of a secret at the cut end of a text counts.
 	shortestTail = 4
-	// longestRun bounds the number of digits in a row below which they are prose,
-	// and are not decoded.
-	longestRun = 16
+	// usualRun is the least number of digits in a row that are decoded, unless the
+	// secret is so short that base64 makes fewer of it.
+	usualRun = 16
 	// workPerByte bounds the work for a text. Usual texts take less than 30.
 	workPerByte = 256
 )
@@ -54,7 +54,7 @@ func newDetector(text, secret string, cut bool) *detector {
 			d.least = min(d.least, len(bare))
 		}
 	}
-	d.run = min(longestRun, (4*d.least+2)/3) // what base64 makes of the shortest
+	d.run = min(usualRun, (4*d.least+2)/3) // what base64 makes of the shortest
 	return d
 }
 

@@ -26,6 +26,7 @@ var failures = map[string]failure{
 	"a response that failed":         {typed(`{"type":"response.created","response":{"model":"m"}}`, `{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"m"}}}`), true, "server_error"},
 	"a code that is prose":           {sse(delta("a"), `{"error":{"code":"sorry, no","message":"m"}}`), true, ""},
 	"an event that the stream cut":   {sse(delta("a")) + "data: {\"error\":{\"code\":\"e_2\"}}", true, "e_2"},
+	"a program before it":            {typed(`{"type":"response.code_interpreter_call_code.done","code":"x"}`, `{"type":"response.failed","response":{"error":{"message":"m"}}}`), true, ""},
 	"no error":                       {sse(delta("a"), `{"error":null,"choices":[]}`, "[DONE]"), false, ""},
 	"an error of text that is empty": {sse(delta("a"), `{"error":""}`), false, ""},
 	"a whole response":               {typed(`{"type":"response.created","response":{"model":"m","error":null}}`, `{"type":"response.completed","response":{"status":"completed","error":null,"usage":`+responseUsage+`}}`), false, ""},

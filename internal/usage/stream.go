@@ -52,6 +52,15 @@ func (s *stream) piece(p []byte) {
 func (s *stream) document() {
 	s.json.begin()
 	s.found.document()
+	if s.isError() {
+		s.found.erring, s.found.failed = true, true
+	}
+}
+
+// isError reports whether the event has the name "error".
+func (s *stream) isError() bool {
+	kind, _ := s.parser.Type()
+	return string(kind) == "error"
 }
 
 // event takes the end of an event.
@@ -62,9 +71,7 @@ func (s *stream) event() {
 		s.interim = false
 		return
 	case !s.partial:
-		if kind, _ := s.parser.Type(); string(kind) == "error" {
-			s.found.failed = true
-		} else if s.begun && len(data) <= maxSmall && !matters(data) {
+		if s.begun && len(data) <= maxSmall && !s.isError() && !matters(data) {
 			return
 		}
 		s.document()

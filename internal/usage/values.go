@@ -21,12 +21,13 @@ type values struct {
 	counted    bool                // it holds counts
 	chosen     bool                // it holds a part of an answer
 	filter     filter
+	erring     bool   // the document is an event of the type "error"
 	failed     bool   // an event is an error, or holds one
 	code       string // of the error, or its type
 }
 
 // document says that another document begins.
-func (v *values) document() { v.isResponse, v.counted, v.chosen = false, false, false }
+func (v *values) document() { v.isResponse, v.counted, v.chosen, v.erring = false, false, false, false }
 
 func (v *values) begin(c *scanner) {
 	if c.current == category {
@@ -152,7 +153,9 @@ func (v *values) text(c *scanner, t []byte, whole bool) {
 	case [3]name{errorObject}, [3]name{code}, [3]name{errorObject, kind}, [3]name{errorObject, code}:
 		v.fails(p, t)
 	case [3]name{kind}, [3]name{outputs, content, kind}:
-		v.failed = v.failed || p[0] == kind && string(t) == "error"
+		if p[0] == kind && string(t) == "error" {
+			v.erring, v.failed = true, true
+		}
 		v.Refusal = v.Refusal || string(t) == "refusal" || bytes.HasPrefix(t, []byte("response.refusal."))
 	case [3]name{contentFilters, sourceType}:
 		v.filter.ofPrompt = string(t) == "prompt"
@@ -168,6 +171,10 @@ func (v *values) fails(p [3]name, t []byte) {
 	case [3]name{errorObject}:
 		v.failed = v.failed || len(t) > 0
 		return
+	case [3]name{code}:
+		if !v.erring { // in other events it is that of a program
+			return
+		}
 	case [3]name{errorObject, kind}:
 		if v.code != "" {
 			return
