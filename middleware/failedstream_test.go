@@ -22,13 +22,18 @@ func TestAStreamInWhichTheServiceFailsIsNoSuccessToThoseWhoWatch(t *testing.T) {
 		"another path":     {"/v1/images/generations", "event: error\ndata: {\"error\":{\"type\":\"image_error\"}}\n\n", "image_error"},
 		"an echoed key":    {chatPath, chunk + `data: {"error":{"code":"` + goodKey + `"}}` + "\n\n" + "data: [DONE]\n\n", "[redacted]"},
 		"no code":          {chatPath, chunk + `data: {"error":{"message":"CANARY-message"}}` + "\n\n" + "data: [DONE]\n\n", "no code"},
+		"a status of 500":  {chatPath, "data: {\"error\":{\"code\":\"e_2\"}}\n\n", ""},
 		"no error":         {chatPath, chunk + "data: {\"error\":null}\n\ndata: [DONE]\n\n", ""},
 		"closed before it": {chatPath, chunk + strings.Repeat(" ", 5), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &recorder{}
+			status := 200
+			if name == "a status of 500" { // it says so itself
+				status = 500
+			}
 			rt := middleware.Wrap(tripFunc(func(req *http.Request) (*http.Response, error) {
-				return answer(req, 200, c.body, "Content-Type", "text/event-stream"), nil
+				return answer(req, status, c.body, "Content-Type", "text/event-stream"), nil
 			}), mustAuth(t, newCache(t, &keys{key: goodKey}), nil), middleware.Observe(r.done), middleware.StreamGuard())
 			req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, api+c.path, strings.NewReader(`{"stream":true}`))
 			if err != nil {
